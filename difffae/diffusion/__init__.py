@@ -1,0 +1,1 @@
+"""Mathematics of diffusion: noise schedules and samplers; knows neither faces nor networks."""
