@@ -1,0 +1,120 @@
+"""Telling how training goes: logged rows in; a file, TensorBoard events and a progress bar out."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRow:
+    """Means over the steps since the last row.
+
+    Attributes:
+        step: Finished steps.
+        values: Loss, gradient norm, learning rate and the stage's own metrics, by name.
+        samples_per_s: Over all processes.
+        remaining_s: Expected seconds until the run ends.
+    """
+
+    step: int
+    values: dict[str, float]
+    samples_per_s: float
+    remaining_s: float
+
+    def sentence(self) -> str:
+        """The row as one line of text."""
+        numbers = " ".join(f"{name} {value:.4g}" for name, value in self.values.items())
+        remaining = timedelta(seconds=round(self.remaining_s))
+        return f"{numbers} {self.samples_per_s:.1f} samples/s ETA {remaining}"
+
+
+class MetricsLog:
+    """Rows to `metrics.jsonl` and to TensorBoard's event files in the same folder."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        """Open both, forgetting rows past `first_step` that a killed run left."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        _forget_rows_after(path, first_step)
+        self._file = path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(path.parent), purge_step=first_step + 1)
+
+    def write(self, row: LogRow) -> None:
+        """Append one row to both, visible to readers at once."""
+        values = {**row.values, "samples_per_s": row.samples_per_s}
+        self._file.write(json.dumps({"step": row.step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, row.step)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close both."""
+        self._file.close()
+        self._events.close()
+
+
+def _forget_rows_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text("utf-8").splitlines() if _row_step(line) <= step]
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+    os.replace(temporary, path)
+
+
+def _row_step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:
+        return float("inf")
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def advance(self, step: int) -> None:
+        """Tell that `step` steps are finished."""
+
+    def show(self, row: LogRow) -> None:
+        """Show the newest row."""
+
+
+class PlainDisplay:
+    """One log line a row."""
+
+    def __init__(self, num_steps: int) -> None:
+        """Remember the whole run's length."""
+        self._num_steps = num_steps
+
+    def advance(self, step: int) -> None:
+        """Nothing: lines come with rows only."""
+
+    def show(self, row: LogRow) -> None:
+        """Log the row."""
+        _LOGGER.info("step %d/%d %s", row.step, self._num_steps, row.sentence())
+
+
+@contextmanager
+def open_display(
+    title: str, first_step: int, num_steps: int, *, is_shown: bool
+) -> Iterator[Display | None]:
+    """A bar on a terminal, log lines elsewhere, nothing where it is not to be shown."""
+    if not is_shown:
+        yield None
+    elif not sys.stderr.isatty():
+        yield PlainDisplay(num_steps)
+    else:
+        from difffae.training.terminal import open_bar
+
+        with open_bar(title, first_step, num_steps) as bar:
+            yield bar

@@ -1,0 +1,142 @@
+"""A stage's files: checkpoints, exported weights and samples; never a half-written file."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+_LOGGER = logging.getLogger(__name__)
+_STATE_KEY = "state"
+_NUM_KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One readable checkpoint: named tensors, and the rest as JSON values."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        """Number of finished steps."""
+        return int(self.state["step"])
+
+
+class RunDirectory:
+    """Files of one stage under `<root>/<stage>/`.
+
+    `checkpoint-<step>.safetensors` (the last two), `<network>.safetensors` (averaged weights),
+    `metrics.jsonl`, `samples/step-<step>.png` and TensorBoard's event files.
+    """
+
+    def __init__(self, root: Path, stage: str) -> None:
+        """Name the folder; `create` makes it."""
+        self.folder = root / stage
+
+    def create(self) -> None:
+        """Make the folders and drop what a killed process left half-written."""
+        (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.writing"):
+            leftover.unlink()
+
+    def set_aside(self) -> None:
+        """Rename an earlier run of this stage, so that a fresh one starts from nothing."""
+        if not self.folder.exists():
+            return
+        number = 1
+        while (target := self.folder.with_name(f"{self.folder.name}.old-{number}")).exists():
+            number += 1
+        self.folder.rename(target)
+        _LOGGER.info("earlier run kept in %s", target)
+
+    @property
+    def metrics_path(self) -> Path:
+        """The rows of logged losses, one JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, then drop all but the last two."""
+        path = self.folder / f"checkpoint-{state['step']:09d}.safetensors"
+        _write_tensors(path, tensors, {_STATE_KEY: json.dumps(state)})
+        for old in self.checkpoint_paths()[:-_NUM_KEPT]:
+            old.unlink()
+        return path
+
+    def checkpoint_paths(self) -> list[Path]:
+        """Checkpoints present, oldest first."""
+        return sorted(self.folder.glob("checkpoint-*.safetensors"))
+
+    def load_latest(self) -> Checkpoint | None:
+        """The newest checkpoint that reads; None when there is none at all.
+
+        Raises:
+            ValueError: Checkpoints are present and none of them reads.
+        """
+        paths = self.checkpoint_paths()
+        for path in reversed(paths):
+            try:
+                return _read_checkpoint(path)
+            except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+                _LOGGER.warning("%s does not read (%s); trying the one before", path, error)
+        if paths:
+            raise ValueError(
+                f"got {len(paths)} unreadable checkpoints in {self.folder}, expected a readable "
+                "one; start afresh (--fresh) or restore the folder"
+            )
+        return None
+
+    def export(self, networks: nn.ModuleDict) -> None:
+        """Write each network's weights to `<network>.safetensors`."""
+        for name, network in networks.items():
+            _write_tensors(self.folder / f"{name}.safetensors", network.state_dict(), {})
+
+    def write_sample(self, step: int, picture: NDArray[np.uint8]) -> Path:
+        """Write a sample grid, (H, W, 3) RGB, as PNG.
+
+        Raises:
+            ValueError: The picture is no (H, W, 3) uint8 array.
+        """
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise ValueError(
+                f"got a sample grid {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)"
+            )
+        path = self.folder / "samples" / f"step-{step:09d}.png"
+        _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        path.write_bytes(encoded.tobytes())
+        return path
+
+
+def _read_checkpoint(path: Path) -> Checkpoint:
+    with safe_open(path, framework="pt") as file:
+        state = json.loads((file.metadata() or {})[_STATE_KEY])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Checkpoint(path=path, tensors=tensors, state=state)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f".{path.name}.writing")
+    own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    save_file(own, temporary, metadata)
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
