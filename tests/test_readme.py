@@ -1,0 +1,83 @@
+"""The README tells the truth: its commands parse and its links, options and targets exist."""
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+MAX_LINES = 140
+
+
+@pytest.fixture(scope="session")
+def readme(repository: Path) -> str:
+    """Text of README.md."""
+    return (repository / "README.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
+def commands(readme: str) -> list[list[str]]:
+    """Words of each command line in the README's shell blocks, continuations joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def modules(commands: list[list[str]]) -> set[str]:
+    """What the commands run with `python -m`."""
+    return {words[2] for words in commands if words[:2] == ["python", "-m"]}
+
+
+def test_the_two_commands_come_first(commands: list[list[str]]) -> None:
+    assert commands[:2] == [["make", "demo"], ["make", "test"]]
+
+
+def test_every_make_target_exists(commands: list[list[str]], repository: Path) -> None:
+    targets = {words[1] for words in commands if words[0] == "make"}
+    for target in targets:
+        run = subprocess.run(["make", "-n", target], cwd=repository, capture_output=True)
+        assert run.returncode == 0, target
+
+
+def test_every_module_command_exists(commands: list[list[str]]) -> None:
+    assert "streamer.offline" in modules(commands)
+    assert [name for name in modules(commands) if find_spec(name) is None] == []
+
+
+def test_every_config_file_named_exists(commands: list[list[str]], repository: Path) -> None:
+    named = {word for words in commands for word in words if word.startswith("configs/")}
+    assert named
+    assert [name for name in named if not (repository / name).is_file()] == []
+
+
+def test_every_link_and_path_leads_to_a_file(readme: str, repository: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", readme)
+    assert links
+    assert [link for link in links if not (repository / link).exists()] == []
+
+
+def test_every_option_named_is_an_option_of_its_command(commands: list[list[str]]) -> None:
+    for name in modules(commands):
+        run = subprocess.run(
+            [sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True
+        )
+        known = set(re.findall(r"--[a-z][a-z-]*", run.stdout))
+        used = {
+            word
+            for words in commands
+            if words[:3] == ["python", "-m", name]
+            for word in words[3:]
+            if word.startswith("--")
+        }
+        assert used <= known, name
+
+
+def test_the_offline_command_is_shown_as_the_issue_gives_it(commands: list[list[str]]) -> None:
+    assert ["python", "-m", "streamer.offline", "video.mp4", "source.jpg"] in commands
+
+
+def test_the_readme_stays_short(readme: str) -> None:
+    assert len(readme.splitlines()) <= MAX_LINES
