@@ -3,13 +3,15 @@
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -106,15 +108,13 @@ class PlainDisplay:
 
 @contextmanager
 def open_display(
-    title: str, first_step: int, num_steps: int, *, is_shown: bool
-) -> Iterator[Display | None]:
-    """A bar on a terminal, log lines elsewhere, nothing where it is not to be shown."""
-    if not is_shown:
-        yield None
-    elif not sys.stderr.isatty():
+    title: str, first_step: int, num_steps: int, *, console: "Console | None"
+) -> Iterator[Display]:
+    """A bar on a console that is a terminal, log lines elsewhere."""
+    if console is None or not console.is_terminal:
         yield PlainDisplay(num_steps)
     else:
         from difffae.training.terminal import open_bar
 
-        with open_bar(title, first_step, num_steps) as bar:
+        with open_bar(title, first_step, num_steps, console=console) as bar:
             yield bar

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -48,7 +47,7 @@ class RunDirectory:
     def create(self) -> None:
         """Make the folders and drop what a killed process left half-written."""
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*.writing"):
+        for leftover in self.folder.rglob(".*.writing"):
             leftover.unlink()
 
     def set_aside(self) -> None:
@@ -112,9 +111,13 @@ class RunDirectory:
             raise ValueError(
                 f"got a sample grid {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)"
             )
+        import cv2
+
         path = self.folder / "samples" / f"step-{step:09d}.png"
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        path.write_bytes(encoded.tobytes())
+        temporary = path.with_name(f".{path.name}.writing")
+        temporary.write_bytes(encoded.tobytes())
+        os.replace(temporary, path)
         return path
 
 

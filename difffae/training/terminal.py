@@ -27,14 +27,16 @@ class BarDisplay:
 
 
 @contextmanager
-def open_bar(title: str, first_step: int, num_steps: int) -> Iterator[BarDisplay]:
-    """Show a bar on standard error until left."""
+def open_bar(
+    title: str, first_step: int, num_steps: int, *, console: Console
+) -> Iterator[BarDisplay]:
+    """Show a bar on the console until left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[row]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=num_steps, completed=first_step, row="")
         yield BarDisplay(progress, task)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -28,10 +28,13 @@ from difffae.training.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from rich.console import Console
 
 __all__ = ["NonFiniteLossError", "Stage", "TrainerConfig", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
+
+Metric = float | Tensor
 
 
 class NonFiniteLossError(ValueError):
@@ -63,8 +66,8 @@ class Stage(Protocol):
     ) -> dict[str, Tensor]:
         """The samples as CPU tensors; called in loader threads, several at once."""
 
-    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        """The mean loss over the batch, and metrics to log."""
+    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, Mapping[str, Metric]]:
+        """The mean loss over the batch, and metrics to log (detached tensors spare waiting for a GPU)."""
 
     def sample_weights(self) -> NDArray[np.float64] | None:
         """Each sample's share of the draws; None gives each the same, once per pass."""
@@ -81,7 +84,7 @@ class _StageLoss(nn.Module):
         self.networks = stage.modules
         self._loss = stage.loss
 
-    def forward(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, Mapping[str, Metric]]:
         return self._loss(batch, step)
 
 
@@ -91,22 +94,23 @@ def fit(
     run_directory: Path,
     *,
     resume: bool = True,
+    console: "Console | None" = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Train a stage, keeping everything in `<run_directory>/<stage.name>/`.
 
     Goes on from the newest checkpoint there, unless `resume` is False, which sets an earlier run
     aside. SIGINT and SIGTERM save and then act. Under torchrun or `accelerate launch` the processes
-    train data-parallel.
+    train data-parallel. Progress is a bar on `console` if that is a terminal, else log lines.
 
     Raises:
         NonFiniteLossError: Loss or gradient became NaN or infinite.
         ValueError: The checkpoint does not fit the stage's networks.
     """
-    trainer = _Trainer(stage, config, run_directory, clock)
+    trainer = _Trainer(stage, config, RunDirectory(run_directory, stage.name), clock)
     trainer.prepare(resume=resume)
     with noticed_interruption() as interruption:
-        trainer.run(interruption)
+        trainer.run(interruption, console)
 
 
 def _build_accelerator() -> "Accelerator":
@@ -121,16 +125,24 @@ class _Trainer:
     """The state of one run."""
 
     def __init__(
-        self, stage: Stage, config: TrainerConfig, root: Path, clock: Callable[[], float]
+        self,
+        stage: Stage,
+        config: TrainerConfig,
+        files: RunDirectory,
+        clock: Callable[[], float],
     ) -> None:
         self._stage = stage
         self._config = config
-        self._files = RunDirectory(root, stage.name)
+        self._files = files
         self._clock = clock
         self._accelerator = _build_accelerator()
         self._step = 0
         self._earlier_s = 0.0
-        self._window: list[tuple[Tensor, Tensor, dict[str, float]]] = []
+        self._started = self._saved = self._sampled = self._shown = clock()
+        self._shown_step = 0
+        self._window: list[tuple[Tensor, Tensor, Mapping[str, Metric]]] = []
+        self._metrics: MetricsLog | None = None
+        self._display: Display | None = None
 
     def prepare(self, *, resume: bool) -> None:
         """Place the networks, restore or set aside an earlier run."""
@@ -145,15 +157,14 @@ class _Trainer:
         checkpoint = self._files.load_latest()
         if checkpoint is not None:
             self._restore(checkpoint)
-        self._first_step = self._step
 
     def _place(self) -> None:
         device = self._accelerator.device
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-        for value in vars(self._stage).values():
-            if isinstance(value, nn.Module):
-                value.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        held = [value for value in vars(self._stage).values() if isinstance(value, nn.Module)]
+        for module in (self._stage.modules, *held):
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._stage.modules.train()
         self._loss_module = self._accelerator.prepare_model(_StageLoss(self._stage))
 
@@ -170,28 +181,19 @@ class _Trainer:
         restore_optimizer(self._optimizer, self._stage.modules, state)
         self._step = checkpoint.step
         self._earlier_s = float(checkpoint.state["seconds"])
-        for name, value in self._state()["config"].items():
+        for name, value in self._settings().items():
             earlier = checkpoint.state["config"].get(name)
             if earlier != value:
                 _LOGGER.warning("trainer.%s was %s, goes on with %s", name, earlier, value)
         _LOGGER.info("resuming %s at step %d", self._stage.name, self._step)
 
-    def run(self, interruption: Interruption) -> None:
+    def run(self, interruption: Interruption, console: "Console | None") -> None:
         """Train to the end, the time limit or an interruption; save in each case."""
-        self._started = self._clock()
-        self._saved = self._sampled = self._shown = self._started
-        self._shown_step = self._step
-        is_main = self._accelerator.is_main_process
         with ExitStack() as stack:
-            self._display: Display | None = stack.enter_context(
-                open_display(
-                    self._stage.name, self._step, self._config.num_steps, is_shown=is_main
-                )
-            )
-            self._metrics = MetricsLog(self._files.metrics_path, self._step) if is_main else None
-            if self._metrics is not None:
-                stack.callback(self._metrics.close)
+            if self._accelerator.is_main_process:
+                self._open_outlets(stack, console)
             self._sample()
+            self._shown, self._shown_step = self._clock(), self._step
             batches = stack.enter_context(
                 self._loader().batches(self._step, self._config.num_steps)
             )
@@ -199,13 +201,16 @@ class _Trainer:
                 self._train_step(batch)
                 if self._attend(interruption):
                     break
-            self._finish()
+            self._save()
+            self._sample()
 
-    def _finish(self) -> None:
-        if self._window:
-            self._log()
-        self._save()
-        self._sample()
+    def _open_outlets(self, stack: ExitStack, console: "Console | None") -> None:
+        name, num_steps = self._stage.name, self._config.num_steps
+        self._display = stack.enter_context(
+            open_display(name, self._step, num_steps, console=console)
+        )
+        self._metrics = MetricsLog(self._files.metrics_path, self._step)
+        stack.callback(self._metrics.close)
 
     def _loader(self) -> BatchLoader:
         stage, accelerator = self._stage, self._accelerator
@@ -341,15 +346,17 @@ class _Trainer:
         self._files.export(exported)
         _LOGGER.info("saved %s", path)
 
+    def _settings(self) -> dict[str, Any]:
+        return {**asdict(self._config), "betas": list(self._config.betas)}
+
     def _state(self) -> dict[str, Any]:
-        config = asdict(self._config)
         return {
             "stage": self._stage.name,
             "step": self._step,
-            "seconds": self._earlier_s + self._clock() - getattr(self, "_started", self._clock()),
+            "seconds": self._earlier_s + self._clock() - self._started,
             "num_processes": self._accelerator.num_processes,
             "torch": torch.__version__,
-            "config": {**config, "betas": list(self._config.betas)},
+            "config": self._settings(),
         }
 
     def _sample(self) -> None:
@@ -367,6 +374,6 @@ def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+def _means(rows: list[Mapping[str, Metric]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: float(np.mean([float(r[name]) for r in rows if name in r])) for name in names}
