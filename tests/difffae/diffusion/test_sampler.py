@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from difffae.diffusion.sampler import Denoise, sample_ddim, sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule, ScheduleConfig
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Network = Callable[[Tensor, int], Tensor]
 BETAS = {
@@ -46,9 +49,7 @@ def _as_denoise(
     return denoise
 
 
-def _run_oracle(
-    scheduler: DDIMScheduler | DPMSolverMultistepScheduler, num_steps: int
-) -> tuple[list[int], list[Tensor]]:
+def _run_oracle(scheduler: Any, num_steps: int) -> tuple[list[int], list[Tensor]]:
     """Walk diffusers' scheduler; return its timesteps and the sample before each and at the end."""
     scheduler.set_timesteps(num_steps)
     trajectory = [_noise()]
@@ -82,7 +83,7 @@ def _clamped_schedule(has_zero_terminal_snr: bool) -> NoiseSchedule:
 def test_dpm_solver_walks_in_step_with_diffusers(
     prediction: str, has_zero_terminal_snr: bool, order: int, num_steps: int
 ) -> None:
-    oracle = DPMSolverMultistepScheduler(
+    oracle = DPMSolverMultistepScheduler(  # type: ignore[no-untyped-call]
         **BETAS,
         solver_order=order,
         prediction_type=prediction,
@@ -113,7 +114,7 @@ def test_dpm_solver_walks_in_step_with_diffusers(
 def test_ddim_walks_in_step_with_diffusers(
     prediction: str, has_zero_terminal_snr: bool, num_steps: int
 ) -> None:
-    oracle = DDIMScheduler(
+    oracle = DDIMScheduler(  # type: ignore[no-untyped-call]
         **BETAS,
         clip_sample=False,
         set_alpha_to_one=True,
