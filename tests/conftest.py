@@ -1,31 +1,18 @@
 """Fixtures every test folder shares, and the shape checks that run with all tests."""
 
 import os
-import re
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
+from shape_checks import checked_modules
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def checked_modules(package: Path) -> list[str]:
-    """Name the modules whose shapes and types are checked at run time.
-
-    Left out are package files, whose name would cover all below them, and modules that numba
-    compiles, since numba cannot compile the checking wrapper.
-    """
-    return [
-        ".".join(file.relative_to(package.parent).with_suffix("").parts)
-        for file in sorted(package.rglob("*.py"))
-        if file.name != "__init__.py"
-        and not re.search(r"^\s*(import|from) numba\b", file.read_text("utf-8"), re.MULTILINE)
-    ]
-
-
-install_import_hook(checked_modules(ROOT / "difffae"), "beartype.beartype")
+install_import_hook(checked_modules(ROOT / "difffae"), "shape_checks.check_arrays")
 
 
 @pytest.fixture(scope="session")
