@@ -3,15 +3,12 @@
 import json
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from typing import Protocol, runtime_checkable
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -69,7 +66,7 @@ def _forget_rows_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text("utf-8").splitlines() if _row_step(line) <= step]
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text("".join(f"{line}\n" for line in kept), "utf-8")
     os.replace(temporary, path)
 
@@ -81,6 +78,7 @@ def _row_step(line: str) -> float:
         return float("inf")
 
 
+@runtime_checkable
 class Display(Protocol):
     """Where progress is shown."""
 
@@ -89,6 +87,10 @@ class Display(Protocol):
 
     def show(self, row: LogRow) -> None:
         """Show the newest row."""
+
+
+OpenDisplay = Callable[[str, int, int], AbstractContextManager[Display]]
+"""Opens a display from a title, the first step and the number of steps."""
 
 
 class PlainDisplay:
@@ -107,14 +109,7 @@ class PlainDisplay:
 
 
 @contextmanager
-def open_display(
-    title: str, first_step: int, num_steps: int, *, console: "Console | None"
-) -> Iterator[Display]:
-    """A bar on a console that is a terminal, log lines elsewhere."""
-    if console is None or not console.is_terminal:
-        yield PlainDisplay(num_steps)
-    else:
-        from difffae.training.terminal import open_bar
-
-        with open_bar(title, first_step, num_steps, console=console) as bar:
-            yield bar
+def open_log_lines(title: str, first_step: int, num_steps: int) -> Iterator[Display]:
+    """Log the start, then one line a row."""
+    _LOGGER.info("%s from step %d", title, first_step)
+    yield PlainDisplay(num_steps)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from difffae.checkpoint import WeightsError, load_metadata, load_tensors, save_tensors
 
 _LOGGER = logging.getLogger(__name__)
 _STATE_KEY = "state"
@@ -47,7 +47,7 @@ class RunDirectory:
     def create(self) -> None:
         """Make the folders and drop what a killed process left half-written."""
         (self.folder / "samples").mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.rglob(".*.writing"):
+        for leftover in self.folder.rglob(".*.partial"):
             leftover.unlink()
 
     def set_aside(self) -> None:
@@ -68,7 +68,7 @@ class RunDirectory:
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Path:
         """Write a checkpoint, then drop all but the last two."""
         path = self.folder / f"checkpoint-{state['step']:09d}.safetensors"
-        _write_tensors(path, tensors, {_STATE_KEY: json.dumps(state)})
+        save_tensors(path, tensors, {_STATE_KEY: json.dumps(state)})
         for old in self.checkpoint_paths()[:-_NUM_KEPT]:
             old.unlink()
         return path
@@ -81,16 +81,16 @@ class RunDirectory:
         """The newest checkpoint that reads; None when there is none at all.
 
         Raises:
-            ValueError: Checkpoints are present and none of them reads.
+            WeightsError: Checkpoints are present and none of them reads.
         """
         paths = self.checkpoint_paths()
         for path in reversed(paths):
             try:
                 return _read_checkpoint(path)
-            except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            except (WeightsError, KeyError, json.JSONDecodeError) as error:
                 _LOGGER.warning("%s does not read (%s); trying the one before", path, error)
         if paths:
-            raise ValueError(
+            raise WeightsError(
                 f"got {len(paths)} unreadable checkpoints in {self.folder}, expected a readable "
                 "one; start afresh (--fresh) or restore the folder"
             )
@@ -99,7 +99,7 @@ class RunDirectory:
     def export(self, networks: nn.ModuleDict) -> None:
         """Write each network's weights to `<network>.safetensors`."""
         for name, network in networks.items():
-            _write_tensors(self.folder / f"{name}.safetensors", network.state_dict(), {})
+            save_tensors(self.folder / f"{name}.safetensors", network.state_dict(), {})
 
     def write_sample(self, step: int, picture: NDArray[np.uint8]) -> Path:
         """Write a sample grid, (H, W, 3) RGB, as PNG.
@@ -115,31 +115,12 @@ class RunDirectory:
 
         path = self.folder / "samples" / f"step-{step:09d}.png"
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        temporary = path.with_name(f".{path.name}.writing")
+        temporary = path.with_name(f".{path.name}.partial")
         temporary.write_bytes(encoded.tobytes())
         os.replace(temporary, path)
         return path
 
 
 def _read_checkpoint(path: Path) -> Checkpoint:
-    with safe_open(path, framework="pt") as file:
-        state = json.loads((file.metadata() or {})[_STATE_KEY])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Checkpoint(path=path, tensors=tensors, state=state)
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    save_file(own, temporary, metadata)
-    _sync(temporary)
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    state = json.loads(load_metadata(path)[_STATE_KEY])
+    return Checkpoint(path=path, tensors=load_tensors(path), state=state)

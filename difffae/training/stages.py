@@ -10,8 +10,8 @@ from difffae.training.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageRecipe:
-    """How one stage is made from the configuration.
+class GradientRecipe:
+    """How a stage trained by gradient descent is made from the configuration.
 
     Attributes:
         trainer: Picks the stage's trainer settings out of the configuration.
@@ -22,27 +22,29 @@ class StageRecipe:
     build: Callable[[Any, Path], Stage]
 
 
-def stage_recipes() -> Mapping[str, StageRecipe]:
+@dataclass(frozen=True, kw_only=True)
+class DirectRecipe:
+    """How a stage with a closed solution is learned.
+
+    Attributes:
+        learn: Learns from the configuration and writes into the run directory.
+    """
+
+    learn: Callable[[Any, Path], None]
+
+
+Recipe = GradientRecipe | DirectRecipe
+
+
+def read_config(path: Path) -> Any:
+    """Read a YAML configuration.
+
+    Raises:
+        ValueError: The file does not hold a configuration.
+    """
+    raise ValueError(f"got {path}, but no configuration schema is registered; register one here")
+
+
+def stage_recipes() -> Mapping[str, Recipe]:
     """Every stage that `python -m difffae.train` knows, by name, in the order of training."""
     return {}
-
-
-def build_stage(name: str, config: Any, run_directory: Path) -> Stage:
-    """Build the stage `name` for the configuration.
-
-    Raises:
-        ValueError: No stage has this name.
-    """
-    return find_recipe(name, stage_recipes()).build(config, run_directory)
-
-
-def find_recipe(name: str, recipes: Mapping[str, StageRecipe]) -> StageRecipe:
-    """The recipe called `name`.
-
-    Raises:
-        ValueError: No stage has this name.
-    """
-    if name not in recipes:
-        known = ", ".join(recipes) or "no stage is registered"
-        raise ValueError(f"got stage {name!r}, expected one of: {known}")
-    return recipes[name]

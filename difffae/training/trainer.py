@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difffae.checkpoint import WeightsError
 from difffae.training.ema import AveragedWeights
 from difffae.training.interruption import Interruption, noticed_interruption
 from difffae.training.loader import BatchLoader, LoaderConfig, SampleOrder, noise_seed_at
@@ -22,13 +23,15 @@ from difffae.training.optimizer import (
     optimizer_tensors,
     restore_optimizer,
 )
-from difffae.training.progress import Display, LogRow, MetricsLog, open_display
+from difffae.training.progress import (
+    Display,
+    LogRow,
+    MetricsLog,
+    OpenDisplay,
+    open_log_lines,
+)
 from difffae.training.run_directory import Checkpoint, RunDirectory
 from difffae.training.trainer_config import TrainerConfig
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-    from rich.console import Console
 
 __all__ = ["NonFiniteLossError", "Stage", "TrainerConfig", "fit"]
 
@@ -41,6 +44,7 @@ class NonFiniteLossError(ValueError):
     """The loss or its gradient became NaN or infinite; the last good checkpoint is kept."""
 
 
+@runtime_checkable
 class Stage(Protocol):
     """What one stage trains, on what, and toward what.
 
@@ -67,7 +71,7 @@ class Stage(Protocol):
         """The samples as CPU tensors; called in loader threads, several at once."""
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, Mapping[str, Metric]]:
-        """The mean loss over the batch, and metrics to log (detached tensors spare waiting for a GPU)."""
+        """The mean loss over the batch, and metrics to log; detached tensors never stall a GPU."""
 
     def sample_weights(self) -> NDArray[np.float64] | None:
         """Each sample's share of the draws; None gives each the same, once per pass."""
@@ -94,31 +98,29 @@ def fit(
     run_directory: Path,
     *,
     resume: bool = True,
-    console: "Console | None" = None,
+    open_display: OpenDisplay = open_log_lines,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Train a stage, keeping everything in `<run_directory>/<stage.name>/`.
 
     Goes on from the newest checkpoint there, unless `resume` is False, which sets an earlier run
     aside. SIGINT and SIGTERM save and then act. Under torchrun or `accelerate launch` the processes
-    train data-parallel. Progress is a bar on `console` if that is a terminal, else log lines.
+    train data-parallel. Progress is logged, or shown on what `open_display` opens.
 
     Raises:
         NonFiniteLossError: Loss or gradient became NaN or infinite.
-        ValueError: The checkpoint does not fit the stage's networks.
+        WeightsError: The checkpoint does not fit the stage's networks.
     """
     trainer = _Trainer(stage, config, RunDirectory(run_directory, stage.name), clock)
     trainer.prepare(resume=resume)
     with noticed_interruption() as interruption:
-        trainer.run(interruption, console)
+        trainer.run(interruption, open_display)
 
 
-def _build_accelerator() -> "Accelerator":
+def _build_accelerator() -> Any:
     from accelerate import Accelerator, DistributedDataParallelKwargs
 
-    return Accelerator(
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)]
-    )
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
 
 
 class _Trainer:
@@ -173,7 +175,7 @@ class _Trainer:
             self._stage.modules.load_state_dict(_named(checkpoint.tensors, "modules."))
             self._average.average.load_state_dict(_named(checkpoint.tensors, "ema."))
         except RuntimeError as error:
-            raise ValueError(
+            raise WeightsError(
                 f"{checkpoint.path} holds other networks than stage {self._stage.name!r} has; "
                 f"start afresh (--fresh) or give another run directory. {error}"
             ) from error
@@ -187,11 +189,11 @@ class _Trainer:
                 _LOGGER.warning("trainer.%s was %s, goes on with %s", name, earlier, value)
         _LOGGER.info("resuming %s at step %d", self._stage.name, self._step)
 
-    def run(self, interruption: Interruption, console: "Console | None") -> None:
+    def run(self, interruption: Interruption, open_display: OpenDisplay) -> None:
         """Train to the end, the time limit or an interruption; save in each case."""
         with ExitStack() as stack:
             if self._accelerator.is_main_process:
-                self._open_outlets(stack, console)
+                self._open_outlets(stack, open_display)
             self._sample()
             self._shown, self._shown_step = self._clock(), self._step
             batches = stack.enter_context(
@@ -204,11 +206,9 @@ class _Trainer:
             self._save()
             self._sample()
 
-    def _open_outlets(self, stack: ExitStack, console: "Console | None") -> None:
+    def _open_outlets(self, stack: ExitStack, open_display: OpenDisplay) -> None:
         name, num_steps = self._stage.name, self._config.num_steps
-        self._display = stack.enter_context(
-            open_display(name, self._step, num_steps, console=console)
-        )
+        self._display = stack.enter_context(open_display(name, self._step, num_steps))
         self._metrics = MetricsLog(self._files.metrics_path, self._step)
         stack.callback(self._metrics.close)
 
