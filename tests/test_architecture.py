@@ -10,6 +10,8 @@ import pytest
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_NESTING = 3
+BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 PACKAGES = ("difffae", "streamer")
 PICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 HEAVY = ("av", "cv2", "jax", "mediapipe", "numba", "openvino", "torch")
@@ -33,6 +35,30 @@ def long_functions(text: str) -> list[str]:
         f"{node.name}: {length} lines"
         for node in functions(ast.parse(text))
         if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+
+
+def nesting(node: ast.AST, depth: int = 0) -> int:
+    """Deepest block inside a statement or function; `elif` is not deeper than its `if`."""
+    deepest = depth
+    for field, value in ast.iter_fields(node):
+        children = value if isinstance(value, list) else [value]
+        is_elif = isinstance(node, ast.If) and field == "orelse" and len(children) == 1
+        for child in children:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.FunctionDef | ast.ClassDef):
+                continue
+            is_deeper = isinstance(child, BLOCKS) and not (is_elif and isinstance(child, ast.If))
+            deepest = max(deepest, nesting(child, depth + is_deeper))
+    return deepest
+
+
+def deep_functions(text: str) -> list[str]:
+    """Functions with blocks nested too deep; loops that numba compiles are left to the reader."""
+    return [
+        f"{node.name}: {depth} deep"
+        for node in functions(ast.parse(text))
+        if not any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if (depth := nesting(node)) > MAX_NESTING
     ]
 
 
@@ -76,6 +102,20 @@ def test_a_function_of_61_lines_is_reported() -> None:
     body = "\n".join(["    x = 1"] * 60)
     assert long_functions(f"def f():\n{body}\n") == ["f: 61 lines"]
     assert long_functions(f"def f():\n{body[:-10]}\n") == []
+
+
+def test_no_function_nests_deeper_than_three_blocks(repository: Path) -> None:
+    found = {file: deep_functions(file.read_text("utf-8")) for file in source_files(repository)}
+    assert {str(file): names for file, names in found.items() if names} == {}
+
+
+def test_a_fourth_level_is_reported_and_elif_is_no_level() -> None:
+    three = "for a in b:\n  while c:\n   if d: pass\n   elif e: pass\n   elif f: pass"
+    assert deep_functions(f"def good():\n {three}") == []
+    four = three.replace("elif e: pass", "else:\n    with e:\n     pass\n   if g: pass", 1)
+    four = four.replace("\n   elif f: pass", "")
+    assert deep_functions(f"def bad():\n {four}") == ["bad: 4 deep"]
+    assert deep_functions(f"@numba.njit(cache=True)\ndef bad():\n {four}") == []
 
 
 def test_no_module_reads_or_writes_a_pickle(repository: Path) -> None:
