@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from difffae.checkpoint import WeightsError
 from difffae.training.ema import AveragedWeights
 from difffae.training.interruption import Interruption, noticed_interruption
+from difffae.training.layout import place
 from difffae.training.loader import BatchLoader, LoaderConfig, SampleOrder, noise_seed_at
 from difffae.training.optimizer import (
     build_optimizer,
@@ -166,7 +167,7 @@ class _Trainer:
             torch.backends.cudnn.benchmark = True
         held = [value for value in vars(self._stage).values() if isinstance(value, nn.Module)]
         for module in (self._stage.modules, *held):
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            place(module, device)
         self._stage.modules.train()
         self._loss_module = self._accelerator.prepare_model(_StageLoss(self._stage))
 
