@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -105,7 +105,7 @@ def _read_request(arguments: Sequence[str], catalog: Catalog) -> Request:
     """Read the command line, the stage's settings in the configuration being its defaults.
 
     Raises:
-        _RefusedError: The configuration or the stage does not exist.
+        _RefusedError: The configuration or the stage does not exist, or a setting is wrong.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
@@ -119,8 +119,7 @@ def _read_request(arguments: Sequence[str], catalog: Catalog) -> Request:
         raise _RefusedError(f"--config {named.config}: {error}") from error
     recipe = _find_recipe(named.stage, catalog)
     defaults = recipe.trainer(config) if isinstance(recipe, GradientRecipe) else TrainerConfig()
-    parser = _build_parser(defaults, catalog)
-    given = parser.instantiate_classes(parser.parse_args(arguments))
+    given = _parse(arguments, _build_parser(defaults, catalog))
     if given.resume and given.fresh:
         raise _RefusedError(
             "got --resume and --fresh, expected one of them; --resume is the default"
@@ -132,6 +131,14 @@ def _read_request(arguments: Sequence[str], catalog: Catalog) -> Request:
         is_resuming=not given.fresh,
         trainer=given.trainer,
     )
+
+
+def _parse(arguments: Sequence[str], parser: ArgumentParser) -> Namespace:
+    parsed = parser.parse_args(arguments)
+    try:
+        return parser.instantiate(parsed)
+    except ValueError as error:
+        raise _RefusedError(str(error)) from error
 
 
 def _find_recipe(name: str, catalog: Catalog) -> Recipe:

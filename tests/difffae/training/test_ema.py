@@ -45,10 +45,16 @@ def test_a_module_borrows_the_average_and_gets_its_own_weights_and_modes_back() 
     module[1].eval()
     averaged = AveragedWeights(module, 0.5)
     nn.init.constant_(module[0].weight, 8.0)
-    with pytest.raises(KeyError), averaged.swapped_into(module):
-        assert module[0].weight.item() == 1.0
-        assert not module.training
-        raise KeyError
+    inside = []
+
+    def fail_with_borrowed_weights() -> None:
+        with averaged.swapped_into(module):
+            inside.append((module[0].weight.item(), module.training))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_with_borrowed_weights()
+    assert inside == [(1.0, False)]
     assert module[0].weight.item() == 8.0
     assert module.training
     assert not module[1].training
