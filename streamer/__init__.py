@@ -1,0 +1,1 @@
+"""Moves frames between files, cameras and the model; sees the model only through its engine."""

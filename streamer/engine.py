@@ -1,0 +1,160 @@
+"""The one door to the model: what a reenactor does, how to load one, its errors in plain words."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import DriverError, ModelError, PortraitError
+
+if TYPE_CHECKING:
+    from difffae.pipeline import Controls as Controls
+    from difffae.pipeline import Reenacted as Reenacted
+    from difffae.pipeline import Source as Source
+    from difffae.pipeline import StreamState as StreamState
+
+
+class Reenactor(Protocol):
+    """What moves frames needs of a model; `difffae.pipeline.Pipeline` is one.
+
+    Every image is (H, W, 3) uint8 RGB; state goes in and comes back out.
+    """
+
+    def encode_source(self, image: NDArray[np.uint8], *, face: int | None = None) -> "Source":
+        """Everything computed once of a portrait; `face` counts from 1, left to right."""
+        ...
+
+    def open_stream(self, source: "Source", controls: "Controls") -> "StreamState":
+        """The state before the first frame."""
+        ...
+
+    def choose_reference(
+        self, frames: Iterable[NDArray[np.uint8]], source: "Source", controls: "Controls"
+    ) -> int:
+        """Index of the frame nearest the portrait's own expression and pose."""
+        ...
+
+    def set_reference(
+        self, frame: NDArray[np.uint8], source: "Source", state: "StreamState"
+    ) -> "StreamState":
+        """The state with relative motion measured from that frame."""
+        ...
+
+    def reenact(
+        self,
+        frame: NDArray[np.uint8],
+        source: "Source",
+        state: "StreamState",
+        controls: "Controls",
+    ) -> tuple["Reenacted", "StreamState"]:
+        """The portrait as the frame's face moves it."""
+        ...
+
+    def skip(
+        self,
+        frame: NDArray[np.uint8],
+        source: "Source",
+        state: "StreamState",
+        controls: "Controls",
+    ) -> "StreamState":
+        """The state after that frame, without making its picture."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Which model, where, and how it moves the portrait.
+
+    Attributes:
+        model: a bundled name, or a folder with config.yaml and safetensors.
+        strength: multiplies the motion since the reference, 0 to 2.
+        num_steps: sampler steps a frame.
+    """
+
+    model: str = "lite-256"
+    device: str = "cpu"
+    runtime: str = "auto"
+    motion: Literal["relative", "absolute"] = "relative"
+    strength: float = 1.0
+    num_steps: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A loaded model with the controls it is to be run with."""
+
+    reenactor: Reenactor
+    controls: "Controls"
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """Import the model's packages and load its weights: seconds, so check everything else first.
+
+    Raises:
+        ModelError: unknown model, wrong or altered weights, no such device or runtime.
+    """
+    from difffae import Controls, load_pipeline
+
+    controls = Controls(
+        motion=settings.motion,
+        strength=settings.strength,
+        num_steps=settings.num_steps,
+        seed=settings.seed,
+    )
+    try:
+        pipeline = load_pipeline(settings.model, device=settings.device, runtime=settings.runtime)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ModelError(
+            f"cannot load model {settings.model} on {settings.device}: {_first_line(error)}"
+        ) from error
+    return Engine(reenactor=pipeline, controls=controls)
+
+
+@contextmanager
+def portrait_errors(path: Path) -> Iterator[None]:
+    """Say which portrait has no face or several, and how to pick one.
+
+    Raises:
+        PortraitError: in place of the model's own error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
+
+        if isinstance(error, SeveralFacesError):
+            raise PortraitError(
+                f"{path}: {_first_line(error)} (--face N, 1 being the leftmost)"
+            ) from error
+        if isinstance(error, FaceNotFoundError):
+            raise PortraitError(f"{path}: {_first_line(error)}") from error
+        raise
+
+
+@contextmanager
+def driver_errors(what: str) -> Iterator[None]:
+    """Say which part of the driver has no face.
+
+    Raises:
+        DriverError: in place of the model's own error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        from difffae.face.tracker import FaceNotFoundError
+
+        if isinstance(error, FaceNotFoundError):
+            raise DriverError(
+                f"no face found in {what}; name a frame that shows one with --reference"
+            ) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,303 @@
+"""A driver video and a portrait in, the portrait moving as the driver does out, as MP4 files.
+
+Everything about the files is checked before the model is loaded. Finished segments are kept
+beside the output, so that an interrupted run can go on and ends in the very same file.
+"""
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.engine import Engine, EngineSettings, driver_errors, load_engine, portrait_errors
+from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
+from streamer.mp4_file import Mp4Plan, write_mp4
+from streamer.partial import PartialRun, file_hash
+from streamer.portrait import read_portrait
+from streamer.segment import EncoderSettings, SegmentSeries, View
+from streamer.video_file import DriverFrame, DriverInfo, VideoReader, check_driver, read_frame
+
+if TYPE_CHECKING:
+    from streamer.engine import Source, StreamState
+
+AUTO_REFERENCE_S = 10
+"""How much of the driver is searched for a reference frame."""
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+OnFrame = Callable[[int, int | None, bool], None]
+"""Told after each frame: frames done, frames expected (None: unknown), whether it was made now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to make of what.
+
+    Attributes:
+        outputs: the file to write for each view wanted; the first is the main one.
+        reference: frame number, "auto", or None for the first frame with a face.
+        face: which face of the portrait, counted from 1, left to right; None when there is one.
+    """
+
+    driver: Path
+    source: Path
+    outputs: Mapping[View, Path]
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    reference: int | Literal["auto"] | None = None
+    face: int | None = None
+    can_overwrite: bool = False
+    can_resume: bool = False
+
+    @property
+    def partial_folder(self) -> Path:
+        """Where finished segments wait, beside the main output."""
+        main = next(iter(self.outputs.values()))
+        return main.with_name(main.name + ".partial")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a finished run did.
+
+    Attributes:
+        num_held: frames without a face, in which the motion was held.
+        num_resumed: frames taken over from an earlier run.
+        num_damaged: packets of the driver that could not be decoded.
+        size: (width, height) of the portrait.
+    """
+
+    outputs: tuple[Path, ...]
+    num_frames: int
+    num_held: int
+    num_resumed: int
+    num_damaged: int
+    duration_s: float
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """A job's inputs, all of them good."""
+
+    job: Job
+    portrait: NDArray[np.uint8]
+    info: DriverInfo
+    reference: DriverFrame | None
+
+
+def reenact_file(
+    job: Job,
+    *,
+    load: Callable[[EngineSettings], Engine] = load_engine,
+    on_frame: OnFrame = lambda done, total, is_new: None,
+) -> Summary:
+    """Run a job, from the start or from where it stopped, to its finished files.
+
+    Args:
+        job: what to make of what.
+        load: makes the model; called once all files have been checked.
+        on_frame: told of the progress.
+
+    Raises:
+        StreamerError: a user's error; then nothing is left that was not there before.
+        KeyboardInterrupt: passed on; the job's partial folder keeps the finished segments.
+    """
+    inputs = _check(job)
+    run = _open_run(job)
+    num_resumed = run.num_frames
+    try:
+        with _write_errors(job):
+            num_damaged = _make_segments(inputs, load(job.engine), run, on_frame)
+            _check_any_face(job, run)
+            _publish(inputs, run)
+    except Exception as error:
+        if not run.is_resumed and (isinstance(error, StreamerError) or not run.segments):
+            run.remove()
+        raise
+    run.remove()
+    return Summary(
+        outputs=tuple(job.outputs.values()),
+        num_frames=run.num_frames,
+        num_held=run.num_held,
+        num_resumed=num_resumed,
+        num_damaged=num_damaged,
+        duration_s=float(run.segments[-1].end_pts * inputs.info.time_base),
+        size=(inputs.portrait.shape[1], inputs.portrait.shape[0]),
+    )
+
+
+def _check(job: Job) -> _Inputs:
+    portrait = read_portrait(job.source)
+    info = check_driver(job.driver)
+    _check_outputs(job)
+    reference = job.reference
+    return _Inputs(
+        job=job,
+        portrait=portrait,
+        info=info,
+        reference=read_frame(job.driver, reference) if isinstance(reference, int) else None,
+    )
+
+
+def _check_outputs(job: Job) -> None:
+    outputs = list(job.outputs.values())
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise OutputError("two outputs have the same name; give each its own")
+    for path in outputs:
+        if path.suffix.lower() != ".mp4":
+            raise OutputError(f"{path} is not named .mp4; only MP4 is written")
+        if not path.parent.is_dir():
+            raise OutputError(f"there is no folder {path.parent}; make it or choose another output")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file")
+        if path.exists() and any(path.samefile(given) for given in (job.driver, job.source)):
+            raise OutputError(f"{path} is also an input; choose another output")
+        if path.exists() and not job.can_overwrite:
+            raise OutputError(f"{path} exists; add --overwrite or choose another output")
+        _check_can_write(path)
+
+
+def _check_can_write(path: Path) -> None:
+    trial = _unfinished(path)
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write in {path.parent}: {error.strerror}; choose another output"
+        ) from error
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def _open_run(job: Job) -> PartialRun:
+    folder = job.partial_folder
+    made_from = _made_from(job)
+    if not folder.exists():
+        return PartialRun.create(folder, made_from)
+    if job.can_resume:
+        return PartialRun.resume(folder, made_from)
+    if not job.can_overwrite:
+        raise ResumeError(
+            f"{folder} holds an unfinished run; add --resume to go on or --overwrite to start again"
+        )
+    run = PartialRun(folder, made_from)
+    run.remove()
+    return PartialRun.create(folder, made_from)
+
+
+def _made_from(job: Job) -> dict[str, str]:
+    """All that decides what the frames look like, under the names the user knows."""
+    model = Path(job.engine.model)
+    return {
+        "driver": file_hash(job.driver),
+        "source": file_hash(job.source),
+        "model": file_hash(model) if model.exists() else job.engine.model,
+        "device": job.engine.device,
+        "runtime": job.engine.runtime,
+        "motion": job.engine.motion,
+        "strength": str(job.engine.strength),
+        "steps": str(job.engine.num_steps),
+        "seed": str(job.engine.seed),
+        "reference": str(job.reference),
+        "face": str(job.face),
+        "outputs": ", ".join(job.outputs),
+    }
+
+
+@contextmanager
+def _write_errors(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, av.error.FFmpegError) as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        raise OutputError(
+            f"cannot write {job.partial_folder.with_suffix('')}: {error.strerror}; free some space "
+            "or choose another output"
+        ) from error
+
+
+def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: OnFrame) -> int:
+    """All frames the run still lacks; returns the driver's undecodable packets."""
+    job, model, controls = inputs.job, engine.reenactor, engine.controls
+    with portrait_errors(job.source):
+        source = model.encode_source(inputs.portrait, face=job.face)
+    state = model.open_stream(source, controls)
+    state = _with_reference(inputs, engine, source, state)
+    settings = EncoderSettings(time_base=inputs.info.time_base, rate=inputs.info.rate)
+    total = inputs.info.num_frames
+    num_finished = run.num_frames
+    with VideoReader(job.driver) as reader, SegmentSeries(run, settings, job.outputs) as series:
+        for frame in reader.frames():
+            is_new = frame.index >= num_finished
+            if is_new:
+                reenacted, state = model.reenact(frame.image, source, state, controls)
+                series.add(frame, reenacted)
+            else:
+                state = model.skip(frame.image, source, state, controls)
+            on_frame(frame.index + 1, total, is_new)
+        series.finish()
+        return reader.num_damaged
+
+
+def _with_reference(
+    inputs: _Inputs, engine: Engine, source: "Source", state: "StreamState"
+) -> "StreamState":
+    job, frame = inputs.job, inputs.reference
+    if job.reference == "auto":
+        with driver_errors(f"the first {AUTO_REFERENCE_S} s of {job.driver}"):
+            index = engine.reenactor.choose_reference(
+                _first_images(job.driver), source, engine.controls
+            )
+        frame = read_frame(job.driver, index)
+    if frame is None:
+        return state
+    with driver_errors(f"frame {frame.index} of {job.driver}"):
+        return engine.reenactor.set_reference(frame.image, source, state)
+
+
+def _first_images(driver: Path) -> Iterator[NDArray[np.uint8]]:
+    with VideoReader(driver) as reader:
+        end = None
+        for frame in reader.frames():
+            if end is None:
+                end = frame.pts + AUTO_REFERENCE_S / reader.info.time_base
+            if frame.pts >= end:
+                return
+            yield frame.image
+
+
+def _check_any_face(job: Job, run: PartialRun) -> None:
+    if run.num_held == run.num_frames:
+        raise DriverError(f"{job.driver} shows no face in any frame; use a video of a face")
+
+
+def _publish(inputs: _Inputs, run: PartialRun) -> None:
+    """Write every output under a hidden name, and rename them once all are whole."""
+    job, info = inputs.job, inputs.info
+    try:
+        for view, path in job.outputs.items():
+            has_sound = info.num_audio > 0 and view is not View.MASK
+            plan = Mp4Plan(
+                segments=run.segment_paths(view),
+                num_frames=run.num_frames,
+                end_pts=run.segments[-1].end_pts,
+                time_base=info.time_base,
+                sound_from=job.driver if has_sound else None,
+                sound_offset_s=info.first_pts * info.time_base,
+            )
+            write_mp4(_unfinished(path), plan)
+        for path in job.outputs.values():
+            _unfinished(path).replace(path)
+    finally:
+        for path in job.outputs.values():
+            _unfinished(path).unlink(missing_ok=True)
