@@ -136,9 +136,10 @@ def _read_request(arguments: Sequence[str], catalog: Catalog) -> Request:
 def _parse(arguments: Sequence[str], parser: ArgumentParser) -> Namespace:
     parsed = parser.parse_args(arguments)
     try:
-        return parser.instantiate(parsed)
+        given: Namespace = parser.instantiate(parsed)
     except ValueError as error:
         raise _RefusedError(str(error)) from error
+    return given
 
 
 def _find_recipe(name: str, catalog: Catalog) -> Recipe:
