@@ -1,0 +1,259 @@
+"""OpenVINO on the CPU: static shapes, lowest latency, compiled form kept on disk.
+
+The module is traced and converted with the shapes of its example inputs (a model reshaped after
+conversion crashed OpenVINO 2026.4's compiler), and is compiled for the first time in a child
+process, which also checks its answers against PyTorch's.
+"""
+
+import copy
+import gc
+import importlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
+
+from difffae.runtime.cache import cache_root, keep_recent, network_key, new_entry
+from difffae.runtime.network import (
+    Network,
+    Precision,
+    RuntimeUnavailableError,
+    check_inputs,
+    is_bf16,
+)
+
+_PROBE = Path(__file__).with_name("probe.py")
+_PROBE_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenVinoConfig:
+    """How OpenVINO computes.
+
+    Attributes:
+        precision: Type of convolutions and matrix products.
+        num_threads: Threads of one inference, at most those of this process.
+    """
+
+    precision: Precision = "auto"
+    num_threads: int = 2
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If there are no threads to compute on.
+        """
+        if self.num_threads < 1:
+            raise ValueError(f"num_threads is {self.num_threads}; expected 1 or more")
+
+
+def compile_openvino(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    *,
+    config: OpenVinoConfig | None = None,
+) -> Network:
+    """Compile a module for the CPU and the shapes of its example inputs.
+
+    The converted and the compiled network stay in the cache folder (DIFFFAE_CACHE, else
+    ~/.cache/difffae), so that the next start needs neither tracing nor a child process.
+
+    Args:
+        module: Network to run; left as it is.
+        example_inputs: One batch of inputs in the shapes to come.
+        config: Precision and threads.
+
+    Raises:
+        RuntimeUnavailableError: If OpenVINO is not installed, cannot convert or compile this
+            network, crashes on it, gets it wrong, or the cache folder cannot be written.
+    """
+    config = config or OpenVinoConfig()
+    openvino = _import_openvino()
+    settings = _device_settings(config)
+    facts = (openvino.__version__, json.dumps(settings, sort_keys=True))
+    name = type(module).__name__
+    folder = cache_root() / "openvino"
+    entry = folder / network_key(module, example_inputs, facts)
+    try:
+        if not entry.is_dir():
+            _fill_cache(openvino, module, example_inputs, entry, settings)
+        network = OpenVinoNetwork(openvino, entry, settings)
+        keep_recent(folder, entry)
+    except OSError as error:
+        raise RuntimeUnavailableError(
+            f"cannot keep {name} in {folder}: {error}; set DIFFFAE_CACHE to a folder that can be "
+            "written"
+        ) from error
+    except RuntimeError as error:
+        shutil.rmtree(entry, ignore_errors=True)
+        raise RuntimeUnavailableError(
+            f"OpenVINO cannot run {name}: {_last_line(str(error))}; its cache entry was removed"
+        ) from error
+    return network
+
+
+class OpenVinoNetwork:
+    """A compiled network with one inference request, whose buffers every call uses again."""
+
+    def __init__(
+        self, openvino: ModuleType, entry: Path, settings: dict[str, str | int | bool]
+    ) -> None:
+        facts = json.loads((entry / "network.json").read_text())
+        self._shapes = [tuple(shape) for shape in facts["shapes"]]
+        self._is_tuple = bool(facts["is_tuple"])
+        core = openvino.Core()
+        compiled = core.compile_model(
+            core.read_model(entry / "network.xml"), "CPU", _cached(settings, entry)
+        )
+        self._num_outputs = len(compiled.outputs)
+        self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run the network once; the results are copies that the next call leaves alone."""
+        check_inputs(inputs, self._shapes)
+        arrays = [
+            np.ascontiguousarray(_as_array(tensor), dtype=dtype)
+            for tensor, dtype in zip(inputs, self._dtypes, strict=True)
+        ]
+        results = self._request.infer(arrays, share_inputs=True, share_outputs=True)
+        outputs = tuple(
+            torch.from_numpy(np.array(results[index])) for index in range(self._num_outputs)
+        )
+        return outputs if self._is_tuple else outputs[0]
+
+
+def _import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which would report each import to its makers."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"OpenVINO cannot be imported ({error}); install it with: pip install openvino"
+        ) from error
+
+
+def _device_settings(config: OpenVinoConfig) -> dict[str, str | int | bool]:
+    """Properties of OpenVINO's CPU device: one stream, few threads, pinned to no core."""
+    threads = min(config.num_threads, len(os.sched_getaffinity(0)))
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": (
+            "bf16" if is_bf16(config.precision, torch.device("cpu")) else "f32"
+        ),
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _cached(settings: dict[str, str | int | bool], entry: Path) -> dict[str, str | int | bool]:
+    """Add the folder of compiled forms to the device's properties."""
+    return {**settings, "CACHE_DIR": str(entry / "compiled")}
+
+
+def _fill_cache(
+    openvino: ModuleType,
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    entry: Path,
+    settings: dict[str, str | int | bool],
+) -> None:
+    """Convert a module, try it in a child process, and keep what works as a cache entry."""
+    with new_entry(entry) as folder:
+        _convert(openvino, module, example_inputs, folder)
+        gc.collect()
+        _probe(type(module).__name__, folder, _cached(settings, folder))
+        (folder / "example.npz").unlink()
+
+
+def _convert(
+    openvino: ModuleType, module: nn.Module, example_inputs: tuple[Tensor, ...], folder: Path
+) -> None:
+    """Write the network, its facts, and an example with PyTorch's answers to a folder."""
+    network = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    examples = tuple(tensor.detach().cpu().clone() for tensor in example_inputs)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        answers = network(*(example.clone() for example in examples))
+        converted = _convert_traced(openvino, network, examples)
+    is_tuple = not isinstance(answers, Tensor)
+    outputs = tuple(answers) if is_tuple else (answers,)
+    if len(converted.inputs) != len(examples) or len(converted.outputs) != len(outputs):
+        raise RuntimeUnavailableError(
+            f"OpenVINO cannot keep the form of {type(module).__name__}: got "
+            f"{len(converted.inputs)} inputs and {len(converted.outputs)} outputs, expected "
+            f"{len(examples)} and {len(outputs)}; let the module give one tensor or a flat tuple"
+        )
+    openvino.save_model(converted, folder / "network.xml", compress_to_fp16=False)
+    facts = {"shapes": [list(tensor.shape) for tensor in examples], "is_tuple": is_tuple}
+    (folder / "network.json").write_text(json.dumps(facts))
+    arrays = {f"input_{index}": _as_array(tensor) for index, tensor in enumerate(examples)}
+    arrays |= {f"output_{index}": _as_array(tensor) for index, tensor in enumerate(outputs)}
+    with (folder / "example.npz").open("wb") as stream:
+        np.savez(stream, **arrays)
+
+
+def _convert_traced(openvino: ModuleType, network: nn.Module, examples: tuple[Tensor, ...]) -> Any:
+    """Trace a network and convert it with static shapes."""
+    failures = openvino.frontend
+    try:
+        return openvino.convert_model(
+            network, example_input=examples, input=[tuple(tensor.shape) for tensor in examples]
+        )
+    except (
+        RuntimeError,
+        TypeError,
+        failures.GeneralFailure,
+        failures.NotImplementedFailure,
+        failures.OpConversionFailure,
+        failures.OpValidationFailure,
+    ) as error:
+        raise RuntimeUnavailableError(
+            f"OpenVINO cannot convert {type(network).__name__}: {_last_line(str(error))}"
+        ) from error
+
+
+def _probe(name: str, folder: Path, settings: dict[str, str | int | bool]) -> None:
+    """Compile and run a converted network in a child process; refuse it if that fails."""
+    command = [sys.executable, "-P", str(_PROBE), str(folder), json.dumps(settings)]
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeUnavailableError(
+            f"OpenVINO did not compile {name} within {_PROBE_TIMEOUT_S:.0f} s"
+        ) from error
+    if child.returncode < 0:
+        raise RuntimeUnavailableError(
+            f"OpenVINO crashed on {name} with {signal.Signals(-child.returncode).name}"
+        )
+    if child.returncode > 0:
+        raise RuntimeUnavailableError(f"OpenVINO failed on {name}: {_last_line(child.stderr)}")
+
+
+def _as_array(tensor: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+    """View a tensor as a NumPy array, bfloat16 widened to float32."""
+    plain = tensor.detach().cpu()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+def _last_line(text: str) -> str:
+    """Last line of an error's text that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

@@ -1,0 +1,88 @@
+"""Choice of a runtime: each by its name, the best by "auto", and one line for a fallback."""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from difffae.runtime import RuntimeUnavailableError, compile_network
+from difffae.runtime import openvino as openvino_runtime
+from difffae.runtime.eager import EagerNetwork
+from difffae.runtime.network import is_bf16
+from difffae.runtime.openvino import OpenVinoNetwork
+
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
+
+
+@needs_openvino
+@pytest.mark.usefixtures("warm_cache")
+def test_auto_is_openvino_on_the_cpu(one_head: nn.Module, image: Tensor) -> None:
+    network = compile_network(one_head, (image,), precision="fp32")
+    assert isinstance(network, OpenVinoNetwork)
+    torch.testing.assert_close(network(image), one_head(image), rtol=1e-4, atol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.usefixtures("cache")
+def test_auto_falls_back_to_eager_with_one_line_after_a_crash(
+    one_head: nn.Module,
+    image: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    script = tmp_path / "crash.py"
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(openvino_runtime, "_PROBE", script)
+    with caplog.at_level(logging.INFO, logger="difffae"):
+        network = compile_network(one_head, (image,), precision="fp32")
+    assert isinstance(network, EagerNetwork)
+    torch.testing.assert_close(network(image), one_head(image), rtol=1e-4, atol=1e-4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "OpenVINO crashed on OneHead with SIGSEGV; OneHead runs in eager PyTorch instead"
+    ]
+
+
+@needs_openvino
+@pytest.mark.usefixtures("cache")
+def test_runtime_asked_for_by_name_does_not_fall_back(
+    one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "fail.py"
+    script.write_text("raise SystemExit('no')\n")
+    monkeypatch.setattr(openvino_runtime, "_PROBE", script)
+    with pytest.raises(RuntimeUnavailableError, match="OpenVINO failed on OneHead: no"):
+        compile_network(one_head, (image,), runtime="openvino")
+
+
+def test_eager_is_chosen_by_name(one_head: nn.Module, image: Tensor) -> None:
+    network = compile_network(one_head, (image,), runtime="eager")
+    assert isinstance(network, EagerNetwork)
+
+
+def test_unknown_runtime_is_refused(one_head: nn.Module, image: Tensor) -> None:
+    with pytest.raises(ValueError, match="runtime is 'onnx'; expected 'auto'"):
+        compile_network(one_head, (image,), runtime="onnx")  # type: ignore[arg-type]
+
+
+def test_network_without_inputs_is_refused(one_head: nn.Module) -> None:
+    with pytest.raises(ValueError, match="got no example inputs"):
+        compile_network(one_head, ())
+
+
+@pytest.mark.parametrize(
+    ("machine", "is_supported", "expected"),
+    [("x86_64", True, True), ("x86_64", False, False), ("aarch64", True, False)],
+)
+def test_precision_follows_the_instructions_of_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, machine: str, is_supported: bool, expected: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_supported)
+    cpu = torch.device("cpu")
+    assert is_bf16("auto", cpu) is expected
+    assert is_bf16("bf16", cpu) is True
+    assert is_bf16("fp32", cpu) is False
