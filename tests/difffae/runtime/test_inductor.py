@@ -1,6 +1,7 @@
 """Inductor runtime: same answers where there is a C++ compiler, a plain refusal where not."""
 
 import shutil
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from torch import Tensor, nn
 from difffae.runtime.inductor import compile_inductor
 from difffae.runtime.network import RuntimeUnavailableError
 
+HEADER = Path(sysconfig.get_path("include"), "Python.h")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")
+@pytest.mark.skipif(
+    shutil.which("g++") is None or not HEADER.is_file(), reason="inductor needs g++ and Python.h"
+)
 def test_compiled_network_gives_the_answers_of_the_module(
     one_head: nn.Module, image: Tensor
 ) -> None:
