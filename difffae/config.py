@@ -1,0 +1,83 @@
+"""The schema of configs/*.yaml: what a model is made of. How it is trained is `training.config`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from difffae.diffusion.parameterization import ParameterizationConfig
+from difffae.diffusion.schedule import ScheduleConfig
+from difffae.face.surroundings import SurroundingsConfig
+from difffae.model.autoencoder import AutoencoderConfig
+from difffae.model.denoiser import DenoiserConfig
+from difffae.model.identity_encoder import IdentityEncoderConfig
+from difffae.model.region_encoder import RegionEncoderConfig
+
+NUM_MASKS = 3  # face, inside of eyes and mouth, person
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A whole model.
+
+    Attributes:
+        image_size: side of the pictures the networks see [px].
+        region_size: side of the picture that the region encoder sees [px].
+        sees_source: concatenate the source's latent and the condition's masks to the denoiser's
+            input (lite.md section 2); False is the paper, where the render's latent is all.
+        surroundings, autoencoder, region_encoder, denoiser, identity, schedule, parameterization:
+            of the parts.
+    """
+
+    image_size: int = 256
+    region_size: int = 256
+    sees_source: bool = False
+    surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    region_encoder: RegionEncoderConfig = field(default_factory=RegionEncoderConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    identity: IdentityEncoderConfig = field(default_factory=IdentityEncoderConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    parameterization: ParameterizationConfig = field(default_factory=ParameterizationConfig)
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit one another.
+
+        Raises:
+            ValueError: a size of one part is not what another needs.
+        """
+        latent = self.autoencoder.latent_channels
+        condition = 2 * latent + NUM_MASKS if self.sees_source else latent
+        _require("denoiser.latent_channels", self.denoiser.latent_channels, latent)
+        _require("denoiser.condition_channels", self.denoiser.condition_channels, condition)
+        _require("denoiser.latent_size", self.denoiser.latent_size, self.image_size // self.autoencoder.factor)
+        _require("denoiser.slot_width", self.denoiser.slot_width, self.region_encoder.slot_width)
+        if self.denoiser.identity_width not in (0, self.identity.width):
+            raise ValueError(
+                f"denoiser.identity_width is {self.denoiser.identity_width}; expected identity.width "
+                f"{self.identity.width}, or 0 for no identity token"
+            )
+
+
+def read_model_config(path: Path) -> ModelConfig:
+    """Read the `model` part of a YAML configuration.
+
+    Raises:
+        ValueError: the file is missing or says something the schema does not know.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=ModelConfig, default=ModelConfig())
+    parser.add_argument("--training", type=dict, default={})
+    try:
+        given = parser.parse_path(str(path))
+        model = parser.instantiate(given).model
+    except Exception as error:  # jsonargparse raises ArgumentError, TypeError, OSError and YAML's own
+        raise ValueError(f"{path} is not a model configuration: {error}") from error
+    if not isinstance(model, ModelConfig):
+        raise ValueError(f"{path} is not a model configuration: its part model gave {type(model)}")
+    return model
+
+
+def _require(name: str, got: int, expected: int) -> None:
+    if got != expected:
+        raise ValueError(f"{name} is {got}; the other parts need {expected}")

@@ -1,0 +1,1 @@
+"""Videos and stills to shards, and shards to training samples; reading needs no tracker."""

@@ -1,0 +1,236 @@
+"""`python -m difffae.data.pairs FRAMES OUT --head-model FILE`: frame shards to training pairs.
+
+The target is always a real photograph (lite.md section 3). From a clip, source and target are two of
+its frames. From a still, the target is the still and the source is the still warped by its own mesh to a
+pose and expression seen in some clip, so that warping faults are on the input side only.
+"""
+
+import argparse
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from difffae.arrays import ImageU8, MaskF32, Points3
+from difffae.checkpoint import load_tensors
+from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
+from difffae.face.facemesh import FaceMeshModel
+from difffae.face.identity import five_points
+from difffae.face.morphable import FittedFace
+from difffae.face.parameters import FaceParameters, retarget
+from difffae.face.renderer import Condition, Renderer
+from difffae.face.source_face import build_source_face
+from difffae.face.surroundings import SurroundingsConfig
+
+PAIRS_PER_SHARD = 500
+CONDITION_SIZE_PX = 256
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsConfig:
+    """How pairs are drawn."""
+
+    num_pairs: int = 20_000
+    still_share: float = 0.4
+    max_zoom: float = 1.2  # both pictures are enlarged by up to this
+    colour_jitter: float = 0.08  # spread of each channel's gain
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A tracked picture with its person's mask."""
+
+    image: ImageU8
+    points: Points3
+    person: MaskF32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Source, target, and the condition that should lead from one to the other."""
+
+    source: ImageU8
+    target: ImageU8
+    condition: Condition
+    source_five: Float32[np.ndarray, "5 2"]
+    target_five: Float32[np.ndarray, "5 2"]
+
+
+class PairMaker:
+    """Draws pairs from frame shards; the same seed and index give the same pair."""
+
+    def __init__(self, reader: ShardReader, head_model: FaceMeshModel, config: PairsConfig) -> None:
+        self._reader = reader
+        self._model = head_model
+        self._config = config
+        self._renderer = Renderer(head_model, SurroundingsConfig(), CONDITION_SIZE_PX)
+        clips: dict[tuple[str, str], list[int]] = {}
+        for index, label in enumerate(zip(reader.labels("person"), reader.labels("clip"), strict=True)):
+            clips.setdefault(label, []).append(index)
+        self._stills = [rows[0] for rows in clips.values() if len(rows) == 1]
+        self._clips_of: dict[str, list[list[int]]] = {}
+        for (person, _), rows in clips.items():
+            if len(rows) > 1:
+                self._clips_of.setdefault(person, []).append(rows)
+        if not self._clips_of:
+            raise ValueError("the frame shards hold no clip: pairs need at least one to take motion from")
+        self._people = sorted(self._clips_of)
+
+    def make(self, index: int) -> Pair:
+        """The pair of a running number."""
+        random = np.random.default_rng((self._config.seed, index))
+        if self._stills and random.random() < self._config.still_share:
+            pair = self._from_still(random)
+        else:
+            pair = self._from_clip(random)
+        return _mirrored(pair) if random.random() < 0.5 else pair
+
+    def _clip(self, random: np.random.Generator) -> tuple[int, int]:
+        """Two frames of one clip; people weigh alike, then their clips by length."""
+        clips = self._clips_of[self._people[random.integers(len(self._people))]]
+        sizes = np.array([len(clip) for clip in clips])
+        rows = clips[random.choice(len(clips), p=sizes / sizes.sum())]
+        source, target = random.choice(len(rows), 2, replace=False)
+        return rows[source], rows[target]
+
+    def _from_clip(self, random: np.random.Generator) -> Pair:
+        first, second = self._clip(random)
+        change = _change(random, self._config)
+        source, target = change(self._picture(first)), change(self._picture(second))
+        face = build_source_face(source.image, source.points, source.person, self._model)
+        parameters = self._model.track(target.points, face.fitted.parameters)
+        condition = self._renderer.condition(face.fitted, face.layers, parameters, (face.lighting, face.lighting))
+        return Pair(
+            source=source.image,
+            target=target.image,
+            condition=condition,
+            source_five=five_points(source.points),
+            target_five=five_points(target.points),
+        )
+
+    def _from_still(self, random: np.random.Generator) -> Pair:
+        still = self._picture(self._stills[random.integers(len(self._stills))])
+        target = _change(random, self._config)(still)
+        real = build_source_face(target.image, target.points, target.person, self._model)
+        moved = self._moved(real.fitted.parameters, random)
+        light = (real.lighting, real.lighting)
+        warped = self._renderer.condition(real.fitted, real.layers, moved, light)
+        known = FittedFace(parameters=moved, residual=real.fitted.residual)
+        points = self._model.pose(moved, known.residual)
+        source = build_source_face(warped.composite, points, warped.person_mask, self._model, known)
+        condition = self._renderer.condition(known, source.layers, real.fitted.parameters, light)
+        return Pair(
+            source=warped.composite,
+            target=target.image,
+            condition=condition,
+            source_five=five_points(points),
+            target_five=five_points(target.points),
+        )
+
+    def _moved(self, face: FaceParameters, random: np.random.Generator) -> FaceParameters:
+        first, second = self._clip(random)
+        reference = self._model.fit(self._reader.row("points", first)).parameters
+        driver = self._model.track(self._reader.row("points", second), reference)
+        strength = float(random.uniform(0.5, 1.0))
+        return retarget(face, driver, reference, motion="relative", strength=strength, is_framed_alike=False)
+
+    def _picture(self, index: int) -> Picture:
+        mask = self._reader.picture("person_mask", index)[..., 0].astype(np.float32) / 255
+        return Picture(
+            image=self._reader.picture("image", index), points=self._reader.row("points", index), person=mask
+        )
+
+
+def _change(random: np.random.Generator, config: PairsConfig):  # type: ignore[no-untyped-def]
+    """One zoom and colour change, to be applied to both pictures of a pair."""
+    zoom = float(random.uniform(1, config.max_zoom))
+    shift = random.uniform(0, zoom - 1, 2).astype(np.float32) * CONDITION_SIZE_PX
+    gain = np.clip(random.normal(1, config.colour_jitter, 3), 0.75, 1.25)
+    matrix = np.array([[zoom, 0, -shift[0]], [0, zoom, -shift[1]]], np.float32)
+    size = (CONDITION_SIZE_PX, CONDITION_SIZE_PX)
+
+    def change(picture: Picture) -> Picture:
+        image = cv2.warpAffine(picture.image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        offset = np.array([*shift, 0], np.float32)
+        return Picture(
+            image=np.clip(image * gain, 0, 255).astype(np.uint8),
+            points=(picture.points * np.float32(zoom) - offset).astype(np.float32),
+            person=cv2.warpAffine(picture.person, matrix, size, borderMode=cv2.BORDER_REPLICATE),
+        )
+
+    return change
+
+
+def _mirrored(pair: Pair) -> Pair:
+    def flip(values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(values[:, ::-1])
+
+    def flip_five(points: np.ndarray) -> np.ndarray:
+        return np.array([CONDITION_SIZE_PX, 0], np.float32) + points[[1, 0, 2, 4, 3]] * np.array([-1, 1], np.float32)
+
+    condition = pair.condition
+    return Pair(
+        source=flip(pair.source),
+        target=flip(pair.target),
+        condition=replace(
+            condition,
+            composite=flip(condition.composite),
+            face_mask=flip(condition.face_mask),
+            inside_mask=flip(condition.inside_mask),
+            person_mask=flip(condition.person_mask),
+        ),
+        source_five=flip_five(pair.source_five),
+        target_five=flip_five(pair.target_five),
+    )
+
+
+def write_pairs(maker: PairMaker, output: Path, shards: range) -> None:
+    """Write the numbered shards of pairs; those already there are kept."""
+    for shard in shards:
+        path = output / f"pairs-{shard:04d}.safetensors"
+        if path.exists():
+            continue
+        samples = [_encoded(maker.make(index)) for index in range(shard * PAIRS_PER_SHARD, (shard + 1) * PAIRS_PER_SHARD)]
+        pictures = {name: [blobs[name] for blobs, _ in samples] for name in samples[0][0]}
+        arrays = {name: np.stack([rows[name] for _, rows in samples]) for name in samples[0][1]}
+        write_shard(path, ShardContents(pictures=pictures, arrays=arrays, labels={}))
+        log.info("%s", path)
+
+
+def _encoded(pair: Pair) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    condition = pair.condition
+    masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask], -1)
+    pictures = {
+        "source": encode_jpeg(pair.source),
+        "target": encode_jpeg(pair.target),
+        "composite": encode_jpeg(condition.composite),
+        "masks": encode_jpeg(np.rint(255 * masks).astype(np.uint8)),
+    }
+    return pictures, {"source_five": pair.source_five, "target_five": pair.target_five}
+
+
+def main() -> None:
+    """Command line; see the module docstring."""
+    parser = argparse.ArgumentParser(prog="python -m difffae.data.pairs", description=__doc__)
+    parser.add_argument("frames", type=Path, help="folder of frame shards")
+    parser.add_argument("output", type=Path, help="folder for the pair shards")
+    parser.add_argument("--head-model", type=Path, required=True, help="head_model.safetensors")
+    parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--worker", default="0/1", help="K/N: make every N-th shard from the K-th (default 0/1)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    first, step = (int(part) for part in arguments.worker.split("/"))
+    config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed)
+    model = FaceMeshModel({name: tensor.numpy() for name, tensor in load_tensors(arguments.head_model).items()})
+    maker = PairMaker(ShardReader(arguments.frames, "frames"), model, config)
+    write_pairs(maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step))
+
+
+if __name__ == "__main__":
+    main()

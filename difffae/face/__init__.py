@@ -1,0 +1,1 @@
+"""Pixels to face parameters to the rendered condition; knows nothing of diffusion."""

@@ -1,0 +1,174 @@
+"""The bundled head model: linear shape and expression bases over MediaPipe's points, learned from tracked clips."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from difffae.arrays import Points3, Triangles
+from difffae.face.morphable import FittedFace
+from difffae.face.parameters import FaceParameters, axis_angle, matrix
+
+NUM_MESH_POINTS = 468
+# Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris centre.
+EYE_CORNERS = ((33, 133), (362, 263))
+EYE_RINGS = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382),
+)
+IRIS_CENTRES = (468, 473)
+UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, corner to corner
+LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+EYE_DEPTH = 0.12  # the irises lie this far behind the lids, so that lids cover them [head units]
+_DEPTH_WEIGHT = 0.3  # MediaPipe's z is the least certain coordinate
+_FIT_ROUNDS = 3
+_SHAPE_NOISE = 0.02  # spread of points left unexplained, for one picture alone [head units]
+_EXPRESSION_NOISE = 0.004  # the same once the person's shape is known
+
+
+def eye_triangles() -> Triangles:
+    """Fans from each iris centre to its ring of lids: they carry the gaze."""
+    fans = [
+        (centre, ring[i], ring[(i + 1) % len(ring)])
+        for centre, ring in zip(IRIS_CENTRES, EYE_RINGS, strict=True)
+        for i in range(len(ring))
+    ]
+    return np.array(fans, np.int32)
+
+
+def mouth_triangles() -> Triangles:
+    """The strip between the inner lips: what an open mouth shows."""
+    strip = []
+    for i in range(len(UPPER_LIP) - 1):
+        strip.append((UPPER_LIP[i], UPPER_LIP[i + 1], LOWER_LIP[i]))
+        strip.append((UPPER_LIP[i + 1], LOWER_LIP[i + 1], LOWER_LIP[i]))
+    return np.array([t for t in strip if len(set(t)) == 3], np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pose:
+    """A similarity from head units to pixels: points = scale * rotation @ head + translation."""
+
+    rotation: Float32[np.ndarray, "3 3"]
+    scale: float
+    translation: Float32[np.ndarray, " 3"]
+
+    def to_head(self, points: Points3) -> Points3:
+        """Pixels to head units and axes."""
+        return ((points - self.translation) / self.scale @ self.rotation).astype(np.float32)
+
+    def to_picture(self, head: Points3) -> Points3:
+        """Head units and axes to pixels."""
+        return (self.scale * head @ self.rotation.T + self.translation).astype(np.float32)
+
+
+def align(points: Points3, template: Points3, weights: Float32[np.ndarray, " p"]) -> Pose:
+    """The similarity that lays the template over the points best (Umeyama 1991, weighted)."""
+    share = (weights / weights.sum())[:, None].astype(np.float64)
+    centre, middle = (share * points).sum(0), (share * template).sum(0)
+    covariance = (share * (points - centre)).T @ (template - middle)
+    left, singular, right = np.linalg.svd(covariance)
+    sign = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
+    rotation = left * sign @ right
+    scale = float((singular * sign).sum() / (share * (template - middle) ** 2).sum())
+    translation = centre - scale * rotation @ middle
+    return Pose(rotation=rotation.astype(np.float32), scale=scale, translation=translation.astype(np.float32))
+
+
+class FaceMeshModel:
+    """Linear 3DMM: head = mean + shape_basis·shape + expression_basis·expression (paper eq. 2 without skinning).
+
+    Args:
+        tensors: `mean` (468, 3) in head units (RMS radius 1), `shape_basis` (n, 468, 3) and
+            `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,) how
+            little a point moves with expression, `skin_triangles` (f, 3).
+    """
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.mean = tensors["mean"].astype(np.float32)
+        self.shape_basis = tensors["shape_basis"].astype(np.float32)
+        self.expression_basis = tensors["expression_basis"].astype(np.float32)
+        self.rigid_weights = tensors["rigid_weights"].astype(np.float32)
+        self.skin_triangles = np.ascontiguousarray(tensors["skin_triangles"], dtype=np.int32)
+        both = np.concatenate([self.shape_basis, self.expression_basis])
+        self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
+        self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)
+
+    @property
+    def triangles(self) -> Triangles:
+        """Skin, then eyes."""
+        return np.concatenate([self.skin_triangles, eye_triangles()])
+
+    def fit(self, points: Points3) -> FittedFace:
+        """See `HeadModel.fit`: the most probable shape and expression under their learned spreads."""
+        num_shape = len(self.shape_basis)
+        explained = self.mean
+        for _ in range(_FIT_ROUNDS):
+            pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
+            head = pose.to_head(points)
+            both = self._solve_both @ (head[:NUM_MESH_POINTS] - self.mean).ravel()
+            shape, expression = both[:num_shape], both[num_shape:]
+            explained = self._head(shape, expression)
+        parameters = _parameters(pose, head, shape, expression)
+        residual = head - self._with_irises(head[:NUM_MESH_POINTS], parameters.gaze)
+        residual[:NUM_MESH_POINTS] = head[:NUM_MESH_POINTS] - explained
+        return FittedFace(parameters=parameters, residual=residual)
+
+    def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
+        """See `HeadModel.track`."""
+        neutral = self._head(person.shape, np.zeros(len(self.expression_basis), np.float32))
+        explained = neutral
+        for _ in range(_FIT_ROUNDS):
+            pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
+            head = pose.to_head(points)
+            expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
+            explained = self._head(person.shape, expression)
+        return _parameters(pose, head, person.shape, expression)
+
+    def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
+        """See `HeadModel.pose`."""
+        skin = self._head(parameters.shape, parameters.expression) + residual[:NUM_MESH_POINTS]
+        head = self._with_irises(skin, parameters.gaze)
+        head[NUM_MESH_POINTS:] += residual[NUM_MESH_POINTS:]
+        translation = np.array([*parameters.translation, 0], np.float32)
+        pose = Pose(rotation=matrix(parameters.rotation), scale=parameters.scale, translation=translation)
+        return pose.to_picture(head)
+
+    def _head(self, shape: Float32[np.ndarray, " s"], expression: Float32[np.ndarray, " e"]) -> Points3:
+        moved = np.tensordot(shape, self.shape_basis, 1) + np.tensordot(expression, self.expression_basis, 1)
+        return (self.mean + moved).astype(np.float32)
+
+    def _with_irises(self, skin: Points3, gaze: Float32[np.ndarray, " 4"]) -> Points3:
+        """Append both irises, all five points of each at its centre."""
+        irises = np.empty((10, 3), np.float32)
+        for eye, corners in enumerate(EYE_CORNERS):
+            middle = skin[list(corners)].mean(0)
+            offset = np.array([gaze[2 * eye], gaze[2 * eye + 1], 0], np.float32)
+            irises[5 * eye : 5 * eye + 5] = middle + offset
+        return np.concatenate([skin, irises])
+
+
+def _parameters(pose: Pose, head: Points3, shape: np.ndarray, expression: np.ndarray) -> FaceParameters:
+    gaze = [
+        head[iris, :2] - head[list(corners), :2].mean(0)
+        for iris, corners in zip(IRIS_CENTRES, EYE_CORNERS, strict=True)
+    ]
+    return FaceParameters(
+        shape=shape.astype(np.float32),
+        expression=expression.astype(np.float32),
+        gaze=np.concatenate(gaze).astype(np.float32),
+        rotation=axis_angle(pose.rotation),
+        scale=pose.scale,
+        translation=pose.translation[:2],
+    )
+
+
+def _ridge_solver(basis: Float32[np.ndarray, "n p 3"], noise: float) -> Float32[np.ndarray, "n p3"]:
+    """The matrix from point offsets to the most probable coefficients of unit spread."""
+    weights = np.ones(basis.shape[1:], np.float64)
+    weights[:, 2] = _DEPTH_WEIGHT
+    flat = basis.reshape(len(basis), -1).astype(np.float64)
+    weighted = flat * weights.ravel()
+    gram = weighted @ flat.T + noise**2 * basis.shape[1] * np.eye(len(basis)) / 100
+    return np.linalg.solve(gram, weighted).astype(np.float32)

@@ -1,0 +1,153 @@
+"""The default tracker: MediaPipe's face mesh and person segmentation, whose models come in its wheel."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+
+from difffae.arrays import ImageU8, MaskF32, Points3, Triangles
+from difffae.face.crop import TRACKING_TO_FACE, box_around, crop
+
+NUM_POINTS = 478  # 468 of the mesh, then two irises of a centre and four rim points
+TRACKING_SIZE_PX = 256
+DETECTION_SIDE_PX = 1280  # larger pictures are shrunk to this before faces are looked for
+SMALL_FACE = 0.4  # a face this much smaller than the largest is a bystander
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep MediaPipe's native log, which has no switch of its own, off the user's terminal."""
+    saved, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(sink)
+
+
+def triangles() -> Triangles:
+    """The mesh's triangles: the 3-cliques of the edges that the installed package lists."""
+    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+
+    neighbours: dict[int, set[int]] = {}
+    for a, b in FACEMESH_TESSELATION:
+        neighbours.setdefault(a, set()).add(b)
+        neighbours.setdefault(b, set()).add(a)
+    found = {
+        tuple(sorted((a, b, c)))
+        for a, around in neighbours.items()
+        for b in around
+        for c in around & neighbours[b]
+    }
+    return np.array(sorted(found), np.int32)
+
+
+def _points(landmarks: Any, width: int, height: int) -> Points3:
+    raw = np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
+    return raw * np.array([width, height, width], np.float32)
+
+
+class MediaPipeTracker:
+    """MediaPipe face mesh in static mode: each answer depends on its picture alone.
+
+    Keep one object for many pictures: the native graphs are slow to build and do not free memory.
+    Not safe for use by two threads at once.
+    """
+
+    def __init__(self) -> None:
+        with _quiet_stderr():
+            from mediapipe.python.solutions import face_detection, face_mesh
+
+            self._mesh = face_mesh.FaceMesh(
+                static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.3
+            )
+            self._detector = face_detection.FaceDetection(model_selection=1, min_detection_confidence=0.5)
+            self._near_detector = face_detection.FaceDetection(model_selection=0, min_detection_confidence=0.5)
+            self._mesh.process(np.zeros((64, 64, 3), np.uint8))
+
+    def find_faces(self, image: ImageU8) -> list[Points3]:
+        """See `Tracker.find_faces`; faces under two fifths of the largest are left out."""
+        faces: list[Points3] = []
+        for left, top, size in self._detect(image):
+            points = self._mesh_in(image, left - 0.5 * size, top - 0.5 * size, 2 * size)
+            if points is not None and not any(_same_face(points, other) for other in faces):
+                faces.append(points)
+        if not faces and (whole := self._mesh_whole(image)) is not None:
+            faces.append(whole)
+        largest = max((_extent(points) for points in faces), default=0.0)
+        faces = [points for points in faces if _extent(points) >= SMALL_FACE * largest]
+        return sorted(faces, key=lambda points: float(points[:, 0].mean()))
+
+    def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
+        """See `Tracker.track`."""
+        if previous is not None:
+            box = box_around(previous, factor=TRACKING_TO_FACE)
+            points = self._mesh_in(image, box.left, box.top, box.size)
+            if points is not None and _same_face(points, previous):
+                return points
+        faces = self.find_faces(image)
+        return max(faces, key=_extent, default=None)
+
+    def _detect(self, image: ImageU8) -> list[tuple[float, float, float]]:
+        """Square face boxes (left, top, size) [px], the largest first."""
+        height, width = image.shape[:2]
+        shrink = min(1.0, DETECTION_SIDE_PX / max(height, width))
+        small = image if shrink == 1 else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        boxes = []
+        for detector in (self._near_detector, self._detector):
+            for found in detector.process(np.ascontiguousarray(small)).detections or ():
+                box = found.location_data.relative_bounding_box
+                size = max(box.width * width, box.height * height)
+                centre = ((box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height)
+                boxes.append((centre[0] - size / 2, centre[1] - size / 2, size))
+        return sorted(boxes, key=lambda box: -box[2])
+
+    def _mesh_in(self, image: ImageU8, left: float, top: float, size: float) -> Points3 | None:
+        from difffae.face.crop import CropBox
+
+        height, width = image.shape[:2]
+        if size < 8 or left >= width or top >= height or left + size <= 0 or top + size <= 0:
+            return None
+        box = CropBox(left=round(left), top=round(top), size=round(size))
+        points = self._mesh_whole(crop(image, box, TRACKING_SIZE_PX))
+        return None if points is None else box.to_picture(points, TRACKING_SIZE_PX)
+
+    def _mesh_whole(self, image: ImageU8) -> Points3 | None:
+        found = self._mesh.process(np.ascontiguousarray(image)).multi_face_landmarks
+        if not found:
+            return None
+        return _points(found[0], image.shape[1], image.shape[0])
+
+
+class PersonSegmenter:
+    """MediaPipe selfie segmentation: how much each pixel belongs to a person."""
+
+    def __init__(self) -> None:
+        with _quiet_stderr():
+            from mediapipe.python.solutions import selfie_segmentation
+
+            self._model = selfie_segmentation.SelfieSegmentation(model_selection=0)
+            self._model.process(np.zeros((64, 64, 3), np.uint8))
+
+    def segment(self, image: ImageU8) -> MaskF32:
+        """Soft mask in [0, 1], 1 on the person."""
+        mask = self._model.process(np.ascontiguousarray(image)).segmentation_mask
+        soft = np.clip((mask - 0.3) / 0.4, 0, 1).astype(np.float32)
+        return np.asarray(cv2.GaussianBlur(soft, (0, 0), 1.0))
+
+
+def _extent(points: Points3) -> float:
+    low, high = points[:, :2].min(0), points[:, :2].max(0)
+    return float((high - low).max())
+
+
+def _same_face(points: Points3, other: Points3) -> bool:
+    """Whether two meshes cover the same face: centres within half a face, sizes within a factor 1.6."""
+    distance = float(np.linalg.norm(points[:, :2].mean(0) - other[:, :2].mean(0)))
+    sizes = sorted((_extent(points), _extent(other)))
+    return distance < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]

@@ -1,0 +1,94 @@
+"""Triangles to pixels: a z-buffer in numba, with the fragments contract of pytorch3d."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from difffae.arrays import Points3, Triangles
+
+EMPTY = -1  # pix_to_face where no triangle is
+_DEGENERATE = 1e-6  # twice the area [px²] under which a triangle is skipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragments:
+    """What covers each pixel centre.
+
+    Attributes:
+        pix_to_face: index of the nearest triangle, EMPTY where there is none.
+        barycentric: weights of its three corners, 0 where there is none.
+        depth: z of the surface there, infinite where there is none.
+    """
+
+    pix_to_face: Int32[np.ndarray, "h w"]
+    barycentric: Float32[np.ndarray, "h w 3"]
+    depth: Float32[np.ndarray, "h w"]
+
+
+def rasterize(points: Points3, triangles: Triangles, size: int) -> Fragments:
+    """Find the nearest triangle at each pixel of a square picture.
+
+    Args:
+        points: corners [px]; the centre of the top left pixel is (0.5, 0.5); smaller z is nearer.
+        triangles: three corner indices each, of any winding.
+        size: side of the picture [px].
+    """
+    pix_to_face = np.full((size, size), EMPTY, np.int32)
+    barycentric = np.zeros((size, size, 3), np.float32)
+    depth = np.full((size, size), np.inf, np.float32)
+    _fill(np.ascontiguousarray(points, np.float32), triangles, pix_to_face, barycentric, depth)
+    return Fragments(pix_to_face=pix_to_face, barycentric=barycentric, depth=depth)
+
+
+def interpolate(fragments: Fragments, triangles: Triangles, values: Float32[np.ndarray, "p n"]) -> Float32[np.ndarray, "h w n"]:
+    """Values given at the corners, at each pixel; 0 where there is no triangle."""
+    height, width = fragments.pix_to_face.shape
+    out = np.zeros((height, width, values.shape[1]), np.float32)
+    _interpolate(fragments.pix_to_face, fragments.barycentric, triangles, np.ascontiguousarray(values, np.float32), out)
+    return out
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[no-untyped-def]
+    height, width = depth.shape
+    for face in range(triangles.shape[0]):
+        a, b, c = points[triangles[face, 0]], points[triangles[face, 1]], points[triangles[face, 2]]
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if abs(area) < _DEGENERATE:
+            continue
+        left = max(int(np.floor(min(a[0], b[0], c[0]) - 0.5)), 0)
+        right = min(int(np.ceil(max(a[0], b[0], c[0]) + 0.5)), width)
+        top = max(int(np.floor(min(a[1], b[1], c[1]) - 0.5)), 0)
+        bottom = min(int(np.ceil(max(a[1], b[1], c[1]) + 0.5)), height)
+        for row in range(top, bottom):
+            for column in range(left, right):
+                x, y = column + 0.5, row + 0.5
+                v = ((x - a[0]) * (c[1] - a[1]) - (y - a[1]) * (c[0] - a[0])) / area
+                w = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])) / area
+                u = 1 - v - w
+                if u < -1e-5 or v < -1e-5 or w < -1e-5:
+                    continue
+                z = u * a[2] + v * b[2] + w * c[2]
+                if z < depth[row, column]:
+                    depth[row, column] = z
+                    pix_to_face[row, column] = face
+                    barycentric[row, column, 0] = u
+                    barycentric[row, column, 1] = v
+                    barycentric[row, column, 2] = w
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _interpolate(pix_to_face, barycentric, triangles, values, out):  # type: ignore[no-untyped-def]
+    height, width = pix_to_face.shape
+    for row in range(height):
+        for column in range(width):
+            face = pix_to_face[row, column]
+            if face < 0:
+                continue
+            for corner in range(3):
+                weight = barycentric[row, column, corner]
+                point = triangles[face, corner]
+                for n in range(values.shape[1]):
+                    out[row, column, n] += weight * values[point, n]

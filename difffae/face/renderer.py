@@ -1,0 +1,206 @@
+"""Parameters to the rendered condition: the textured, lit face over the moved portrait (paper section 4.2, R).
+
+Both layers are maps that say where in the portrait a pixel comes from, so that the same condition can
+be composed at the networks' 256 pixels and at the portrait's own resolution.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from difffae.arrays import ImageU8, Lighting, MapF32, MaskF32, Normals, Points3, ShadingF32, Triangles
+from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel, eye_triangles, mouth_triangles
+from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES
+from difffae.face.lighting import shade
+from difffae.face.morphable import FittedFace
+from difffae.face.parameters import FaceParameters
+from difffae.face.rasterizer import interpolate, rasterize
+from difffae.face.surroundings import SurroundingsConfig, head_map
+
+FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
+_RELIGHT_RANGE = (0.6, 1.6)
+_OPEN_MOUTH = (0.03, 0.09)  # opening of the source's lips that shows nothing .. an inside to reuse [head units]
+_MOUTH_DARKNESS = 0.35  # an inside never seen, as a share of the lips' own colour
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warp:
+    """A condition before it is composed: for each of 256 x 256 pixels, what it shows.
+
+    Attributes:
+        face_map, head_map: where in the source crop the face layer and the head layer read [px].
+        face_weight: how much the face layer covers.
+        mouth_weight: how much the unseen inside of the mouth covers.
+        relight: the light after the motion over the light before, on the face.
+    """
+
+    face_map: MapF32
+    head_map: MapF32
+    face_weight: MaskF32
+    mouth_weight: MaskF32
+    relight: ShadingF32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """A source's pictures, all of one size: the portrait, the person's mask and the background behind."""
+
+    portrait: ImageU8
+    person: MaskF32
+    plate: ImageU8
+    mouth_colour: Float32[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What the networks are told (the paper's I_R): all 256 x 256.
+
+    Attributes:
+        composite: the rendered face over the moved portrait.
+        face_mask: 1 on the face mesh.
+        inside_mask: 1 in the eyes and between the lips.
+        person_mask: the moved person.
+        warp: the same before composition, for other sizes.
+    """
+
+    composite: ImageU8
+    face_mask: MaskF32
+    inside_mask: MaskF32
+    person_mask: MaskF32
+    warp: Warp
+
+
+class Renderer:
+    """Renders conditions of one head model."""
+
+    def __init__(self, head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int = 256) -> None:
+        self._model = head_model
+        self._surroundings = surroundings
+        self._skin = head_model.skin_triangles
+        self._mouth = mouth_triangles()
+        self._all = np.concatenate([self._skin, eye_triangles(), self._mouth]).astype(np.int32)
+        self._size = size
+
+    def normals(self, points: Points3) -> Normals:
+        """Unit normals at the mesh points, out of the head; zero at points of no skin triangle."""
+        return vertex_normals(points, self._skin)
+
+    def warp(self, source: FittedFace, target: FaceParameters, lighting: tuple[Lighting, Lighting]) -> Warp:
+        """Where everything comes from once the source's face has the target's parameters.
+
+        Args:
+            source: the portrait's face, fitted in the crop's pixels.
+            target: the parameters to show.
+            lighting: of the portrait, and the one to show.
+        """
+        before = self._model.pose(source.parameters, source.residual)
+        after = self._model.pose(target, source.residual)
+        ratio = shade(self.normals(after), lighting[1]) / shade(self.normals(before), lighting[0])
+        values = np.concatenate([before[:, :2] - 0.5, np.clip(ratio, *_RELIGHT_RANGE)], -1)
+        deep = after.copy()
+        deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
+        fragments = rasterize(deep, self._all, self._size)
+        image = interpolate(fragments, self._all, values)
+        covered = (fragments.pix_to_face >= 0).astype(np.float32)
+        mouth = (fragments.pix_to_face >= len(self._all) - len(self._mouth)).astype(np.float32)
+        return Warp(
+            face_map=image[..., :2],
+            head_map=head_map(source.parameters, target, self._surroundings, self._size),
+            face_weight=_feather(covered),
+            mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7) * _unseen(before, source.parameters.scale),
+            relight=np.where(covered[..., None] > 0, image[..., 2:], 1).astype(np.float32),
+        )
+
+    def inside_mask(self, points: Points3) -> MaskF32:
+        """1 in the open eyes and between the lips."""
+        fragments = rasterize(points, self._all, self._size)
+        return (fragments.pix_to_face >= len(self._skin)).astype(np.float32)
+
+    def condition(
+        self, source: FittedFace, layers: Layers, target: FaceParameters, lighting: tuple[Lighting, Lighting]
+    ) -> Condition:
+        """Render the condition of a target; see `warp`."""
+        warp = self.warp(source, target, lighting)
+        composite, person = compose(layers, warp)
+        points = self._model.pose(target, source.residual)
+        inside = self.inside_mask(points)
+        return Condition(
+            composite=composite,
+            face_mask=warp.face_weight,
+            inside_mask=inside,
+            person_mask=person,
+            warp=warp,
+        )
+
+
+def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
+    """The condition's picture at the layers' own size, and the moved person's mask.
+
+    The person moves over the plate, the face lies on the person; nothing else bends.
+    """
+    size, given = layers.portrait.shape[0], warp.head_map.shape[0]
+    if size != given:
+        warp = enlarge(warp, size)
+    head = _read(layers.portrait, warp.head_map)
+    person = _read(layers.person, warp.head_map)
+    face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
+    face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
+    below = layers.plate + person[..., None] * (head.astype(np.float32) - layers.plate)
+    mixed = below + warp.face_weight[..., None] * (face - below)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8), person
+
+
+def enlarge(warp: Warp, size: int) -> Warp:
+    """The same warp for a crop of another size."""
+    factor = size / warp.head_map.shape[0]
+
+    def resized(values: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR))
+
+    def moved(positions: MapF32) -> MapF32:
+        return ((resized(positions) + 0.5) * factor - 0.5).astype(np.float32)
+
+    return Warp(
+        face_map=moved(warp.face_map),
+        head_map=moved(warp.head_map),
+        face_weight=resized(warp.face_weight),
+        mouth_weight=resized(warp.mouth_weight),
+        relight=resized(warp.relight),
+    )
+
+
+def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
+    """Area-weighted unit normals at the corners of outward-wound triangles."""
+    a, b, c = (points[triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    normals = np.zeros_like(points)
+    for k in range(3):
+        np.add.at(normals, triangles[:, k], faces)
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
+    return (normals / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[np.ndarray, " 3"]:
+    """What the inside of a mouth never seen is painted with: the lips' colour, darkened."""
+    at = np.rint(points[list(UPPER_LIP + LOWER_LIP), :2]).astype(int)
+    columns, rows = np.clip(at.T, 0, portrait.shape[0] - 1)
+    return (_MOUTH_DARKNESS * np.median(portrait[rows, columns], axis=0)).astype(np.float32)
+
+
+def _read(image: np.ndarray, positions: MapF32) -> np.ndarray:
+    return np.asarray(cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _feather(covered: MaskF32) -> MaskF32:
+    """Soften the border inwards only: outside the mesh there is nothing to show."""
+    soft = cv2.GaussianBlur(covered, (0, 0), FEATHER_PX)
+    return np.clip(2 * soft - 1, 0, 1).astype(np.float32)
+
+
+def _unseen(points: Points3, scale: float) -> float:
+    """1 where the source's lips are closed, 0 where they show an inside."""
+    opening = float(np.linalg.norm(points[13, :2] - points[14, :2])) / scale
+    low, high = _OPEN_MOUTH
+    return float(np.clip((high - opening) / (high - low), 0, 1))

@@ -1,0 +1,59 @@
+"""All that is known of a source's face before any network sees it: fit, light and layers."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
+from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
+from difffae.face.lighting import estimate_lighting
+from difffae.face.morphable import FittedFace
+from difffae.face.renderer import Layers, mouth_colour, vertex_normals
+from difffae.face.surroundings import background_plate
+
+_FACING = -0.2  # normals' z under which skin is seen well enough to judge its light
+_SKIN_BLUR_PX = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFace:
+    """A portrait's crop taken apart: its fitted face, the light on it, and its layers."""
+
+    fitted: FittedFace
+    lighting: Lighting
+    layers: Layers
+
+
+def build_source_face(
+    image: ImageU8, points: Points3, person: MaskF32, head_model: FaceMeshModel, fitted: FittedFace | None = None
+) -> SourceFace:
+    """Take a square crop apart.
+
+    Args:
+        image: the crop.
+        points: mesh points in its pixels.
+        person: the person's mask.
+        head_model: the model to fit.
+        fitted: the fit where it is known already.
+    """
+    fitted = head_model.fit(points) if fitted is None else fitted
+    layers = Layers(
+        portrait=image,
+        person=person,
+        plate=background_plate(image, person),
+        mouth_colour=mouth_colour(image, points),
+    )
+    return SourceFace(fitted=fitted, lighting=portrait_lighting(image, points, head_model), layers=layers)
+
+
+def portrait_lighting(image: ImageU8, points: Points3, head_model: FaceMeshModel) -> Lighting:
+    """The light on the portrait's skin."""
+    normals = vertex_normals(points, head_model.skin_triangles)[:NUM_MESH_POINTS]
+    facing = normals[:, 2] < _FACING
+    if facing.sum() < NUM_MESH_POINTS // 8:
+        facing = np.ones(NUM_MESH_POINTS, bool)
+    at = np.rint(points[:NUM_MESH_POINTS, :2] - 0.5).astype(int)
+    columns, rows = np.clip(at.T, 0, image.shape[0] - 1)
+    colours = cv2.GaussianBlur(image, (0, 0), _SKIN_BLUR_PX)[rows, columns].astype(np.float32)
+    return estimate_lighting(normals[facing], colours[facing])

@@ -1,0 +1,90 @@
+"""How hair, ears and neck follow the head: a ball for the skull, in front of a plate that stays.
+
+The face mesh ends at the hairline. What lies around it is moved as if painted on a ball behind the
+face, so that it turns in depth with the head; below the chin the motion fades out along the neck.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numba
+import numpy as np
+
+from difffae.arrays import ImageU8, MapF32, MaskF32
+from difffae.face.parameters import FaceParameters, matrix
+
+
+PLATE_SHRINK = 4  # the hole is filled at a quarter of the size: what lies behind is guessed anyway
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurroundingsConfig:
+    """Where the ball is and how the motion fades, in head units (RMS radius of the face mesh)."""
+
+    depth: float = 1.2  # of the ball's centre behind the face's centre
+    radius: float = 1.4
+    chin: float = 1.0  # below the face's centre; there the neck begins to bend
+    neck: float = 0.9  # length over which the motion fades below the chin
+    slope: float = 0.1  # how much lower the bend begins at the sides
+    reach: float = 3.6  # from the face's centre; beyond it, over another `fade`, nothing moves
+    fade: float = 1.2
+
+
+def head_map(source: FaceParameters, target: FaceParameters, config: SurroundingsConfig, size: int) -> MapF32:
+    """Where in the source crop each pixel around the target's head comes from.
+
+    Args:
+        source: the portrait's face, in the crop's pixels.
+        target: the face after the motion, likewise.
+        config: the ball.
+        size: side of the crop [px].
+    """
+    turn = matrix(source.rotation) @ matrix(target.rotation).T
+    down = matrix(target.rotation)[:, 1]
+    out = np.empty((size, size, 2), np.float32)
+    _fill_map(
+        out,
+        turn.astype(np.float64),
+        (matrix(target.rotation)[:, 2] * config.depth).astype(np.float64),
+        (matrix(source.rotation)[:, 2] * config.depth).astype(np.float64),
+        (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float64),
+        np.array([*target.translation, target.scale, *source.translation, source.scale], np.float64),
+        np.array([config.radius, config.chin, config.neck, config.slope, config.reach, config.fade], np.float64),
+    )
+    return out
+
+
+def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
+    """The picture with the person painted out from the surroundings: once per source."""
+    size = image.shape[0]
+    small = max(size // PLATE_SHRINK, 1)
+    hole = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((13, 13), np.uint8))
+    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    shrunk_hole = cv2.resize(hole, (small, small), interpolation=cv2.INTER_NEAREST)
+    filled = cv2.resize(cv2.inpaint(shrunk, shrunk_hole, 3, cv2.INPAINT_TELEA), (size, size))
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 2)[..., None]
+    return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _fill_map(out, turn, target_centre, source_centre, down, poses, shape):  # type: ignore[no-untyped-def]
+    tx, ty, target_scale, sx, sy, source_scale = poses
+    radius, chin, neck, slope, reach, fade = shape
+    size = out.shape[0]
+    for row in range(size):
+        for column in range(size):
+            px, py = column + 0.5, row + 0.5
+            fx, fy = (px - tx) / target_scale, (py - ty) / target_scale
+            x, y = fx - target_centre[0], fy - target_centre[1]
+            z = -np.sqrt(max(radius * radius - x * x - y * y, 0.0))
+            mx = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + source_centre[0]
+            my = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + source_centre[1]
+            along = fx * down[0] + fy * down[1]
+            across = abs(fy * down[0] - fx * down[1])
+            weight = (chin + slope * min(across, 2.0) + neck - along) / neck
+            weight = min(max(weight, 0.0), 1.0)
+            weight = weight * weight * (3 - 2 * weight)
+            outside = min(max((reach + fade - np.sqrt(fx * fx + fy * fy)) / fade, 0.0), 1.0)
+            weight *= outside * outside * (3 - 2 * outside)
+            out[row, column, 0] = (1 - weight) * px + weight * (sx + source_scale * mx) - 0.5
+            out[row, column, 1] = (1 - weight) * py + weight * (sy + source_scale * my) - 0.5

@@ -1,0 +1,51 @@
+"""What a face tracker does: a picture in, mesh points of its faces out."""
+
+from typing import Protocol
+
+from difffae.arrays import ImageU8, Points3
+
+
+class FaceNotFoundError(ValueError):
+    """No face where one is needed."""
+
+
+class SeveralFacesError(ValueError):
+    """More than one face where one is needed and none was picked."""
+
+
+class Tracker(Protocol):
+    """Finds the mesh points of faces."""
+
+    def find_faces(self, image: ImageU8) -> list[Points3]:
+        """Mesh points [px] of every face worth naming, left to right; empty when there is none."""
+        ...
+
+    def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
+        """Mesh points [px] of the face that `previous` belongs to, or of the largest face.
+
+        The answer depends on the arguments alone: state over time is the caller's.
+        """
+        ...
+
+
+def pick_face(faces: list[Points3], face: int | None) -> Points3:
+    """The wanted one of the faces of a picture.
+
+    Args:
+        faces: mesh points of each face, left to right.
+        face: which one, 1 the leftmost; None where only one is expected.
+
+    Raises:
+        FaceNotFoundError: there is none, or none of that number.
+        SeveralFacesError: there are several and `face` is None.
+    """
+    if not faces:
+        raise FaceNotFoundError("no face found: use a picture with one clear, roughly frontal face")
+    if face is None and len(faces) > 1:
+        raise SeveralFacesError(
+            f"{len(faces)} faces found: pick one by its number from left to right, 1 to {len(faces)}"
+        )
+    number = 1 if face is None else face
+    if not 1 <= number <= len(faces):
+        raise FaceNotFoundError(f"face {number} asked for, but only {len(faces)} found")
+    return faces[number - 1]

@@ -1,0 +1,1 @@
+"""The networks, one a file; tensors in, tensors out; they know nothing of faces."""

@@ -1,0 +1,162 @@
+"""The denoising U-Net: noisy latent, condition, slots and identity in, prediction and attention maps out."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difffae.arrays import Features, Identities, Latents, SlotMasks, Slots, Timesteps
+from difffae.model.layers import (
+    Downsample,
+    ResBlock,
+    SpatialTransformer,
+    Upsample,
+    conv3x3,
+    timestep_embedding,
+    zero_init,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """Sizes of the U-Net (paper table 5).
+
+    Attributes:
+        latent_channels: channels of the latent, in and out.
+        condition_channels: channels concatenated to it (SPC, eq. 3): the render's latent, and in the
+            bundled model the source's latent and masks.
+        channels, multipliers, num_blocks, num_heads: of the U-Net.
+        attention_sizes: sides of the feature maps that attend, as table 5 lists them.
+        latent_size: side of the latent.
+        slot_width: width of the slot tokens.
+        identity_width: width of the identity token; 0 = the ablation without it.
+        groups: of the group normalisation.
+    """
+
+    latent_channels: int = 4
+    condition_channels: int = 4
+    channels: int = 320
+    multipliers: tuple[int, ...] = (1, 2, 4, 4)
+    num_blocks: int = 2
+    num_heads: int = 8
+    attention_sizes: tuple[int, ...] = (32, 16, 8)
+    latent_size: int = 32
+    slot_width: int = 192
+    identity_width: int = 512
+    groups: int = 32
+
+
+class Block(nn.Module):
+    """A residual block, and a spatial transformer where its size attends."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: DenoiserConfig, *, is_attending: bool) -> None:
+        super().__init__()
+        self.residual = ResBlock(
+            in_channels,
+            out_channels,
+            groups=config.groups,
+            time_width=4 * config.channels,
+            identity_width=config.identity_width,
+        )
+        self.transformer = (
+            SpatialTransformer(out_channels, config.slot_width, config.num_heads, config.groups)
+            if is_attending
+            else None
+        )
+
+    def forward(self, x: Features, conditions: "Conditions") -> Features:
+        """Same size out; the attention map is appended to the conditions' list."""
+        x = self.residual(x, conditions.time, conditions.identity)
+        if self.transformer is not None:
+            x, attention_map = self.transformer(x, conditions.slots)
+            conditions.attention_maps.append(attention_map)
+        return x
+
+
+@dataclass(kw_only=True)
+class Conditions:
+    """What every block is given, and the attention maps of one call, gathered as it runs."""
+
+    time: Tensor
+    slots: Slots
+    identity: Identities | None
+    attention_maps: list[Tensor]
+
+
+class Denoiser(nn.Module):
+    """The U-Net of latent diffusion with slots as context and identity by AdaIN (paper eq. 3, 7)."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        widths = [config.channels * multiplier for multiplier in config.multipliers]
+        self.config = config
+        time_width = 4 * config.channels
+        self.time = nn.Sequential(
+            nn.Linear(config.channels, time_width), nn.SiLU(), nn.Linear(time_width, time_width)
+        )
+        self.enter = conv3x3(config.latent_channels + config.condition_channels, config.channels)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        current, size, skips = config.channels, config.latent_size, [config.channels]
+        for level, width in enumerate(widths):
+            for _ in range(config.num_blocks):
+                self.down.append(Block(current, width, config, is_attending=size in config.attention_sizes))
+                current = width
+                skips.append(width)
+            if level < len(widths) - 1:
+                self.down.append(Downsample(width, width))
+                skips.append(width)
+                size //= 2
+        self.middle = nn.ModuleList(
+            [Block(current, current, config, is_attending=True), Block(current, current, config, is_attending=False)]
+        )
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(config.num_blocks + 1):
+                self.up.append(Block(current + skips.pop(), width, config, is_attending=size in config.attention_sizes))
+                current = width
+            if level:
+                self.up.append(Upsample(width, width))
+                size *= 2
+        self.norm = nn.GroupNorm(config.groups, current)
+        self.leave = zero_init(conv3x3(current, config.latent_channels))
+
+    def forward(
+        self,
+        latent: Latents,
+        timesteps: Timesteps,
+        condition: Latents,
+        slots: Slots,
+        identity: Identities | None,
+    ) -> tuple[Latents, SlotMasks]:
+        """The network's prediction, and A_cross: slots' attention merged over layers (eq. 8).
+
+        Args:
+            latent: noisy latent (b, c, h, w), preconditioned.
+            timesteps: 0 to T - 1.
+            condition: what is concatenated.
+            slots: tokens of the source.
+            identity: token of the source, or None for the ablation.
+        """
+        time = self.time(timestep_embedding(timesteps, self.config.channels).to(latent.dtype))
+        conditions = Conditions(time=time, slots=slots, identity=identity, attention_maps=[])
+        h = self.enter(torch.cat([latent, condition], 1))
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, conditions) if isinstance(layer, Block) else layer(h)
+            skips.append(h)
+        for block in self.middle:
+            h = block(h, conditions)
+        for layer in self.up:
+            h = layer(torch.cat([h, skips.pop()], 1), conditions) if isinstance(layer, Block) else layer(h)
+        prediction = self.leave(F.silu(self.norm(h)))
+        return cast(Tensor, prediction), merge_attention(conditions.attention_maps, latent.shape[-1])
+
+
+def merge_attention(attention_maps: list[Tensor], size: int) -> SlotMasks:
+    """A_cross: the maps of all sites, resized and averaged (model.md 2.7)."""
+    resized = [
+        site if site.shape[-1] == size else F.interpolate(site, size=(size, size), mode="bilinear")
+        for site in attention_maps
+    ]
+    return torch.stack(resized).mean(0)

@@ -1,0 +1,154 @@
+"""Region-responsive encoder: a picture in, slot tokens and their masks out (RSC, paper section 4.3, eq. 4-6)."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from difffae.arrays import Features, Images, SlotMasks, Slots
+from difffae.model.layers import Downsample, ResBlock, SelfAttention2d, Upsample, conv3x3
+
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionEncoderConfig:
+    """Sizes of the encoder (paper table 4) and of slot attention.
+
+    Attributes:
+        patch: side of the patches that the first layer folds; the map is image side / patch.
+        channels, multipliers, num_blocks, num_heads, out_channels: of the U-Net.
+        num_slots, slot_width, num_iterations: of slot attention.
+        groups: of the group normalisation.
+    """
+
+    patch: int = 8
+    channels: int = 64
+    multipliers: tuple[int, ...] = (1, 1, 2, 4)
+    num_blocks: int = 2
+    num_heads: int = 8
+    out_channels: int = 192
+    num_slots: int = 4
+    slot_width: int = 192
+    num_iterations: int = 3
+    groups: int = 16
+
+
+def position_grid(height: int, width: int, like: Tensor) -> Tensor:
+    """y, x, 1-y, 1-x of each pixel centre: (1, 4, height, width)."""
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([rows, columns, 1 - rows, 1 - columns])[None]
+
+
+class SlotAttention(nn.Module):
+    """Slots compete for pixels (Locatello et al. 2020), each from its own learned start.
+
+    One start a slot, not one for all: slot i must mean the same region in source and driver, else
+    tokens cannot be exchanged and attention consistency compares noise (model.md 2.6).
+    """
+
+    def __init__(self, config: RegionEncoderConfig) -> None:
+        super().__init__()
+        inputs, width = config.out_channels, config.slot_width
+        self.num_iterations = config.num_iterations
+        self.start = nn.Parameter(torch.randn(config.num_slots, width) * width**-0.5)
+        self.position = nn.Conv2d(4, inputs, 1)
+        self.prepare = nn.Sequential(
+            nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, inputs), nn.LayerNorm(inputs)
+        )
+        self.key = nn.Linear(inputs, width, bias=False)
+        self.value = nn.Linear(inputs, width, bias=False)
+        self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width, bias=False))
+        self.update = nn.GRUCell(width, width)
+        self.refine = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+
+    def forward(self, features: Features) -> tuple[Slots, SlotMasks]:
+        """Slots, and masks that sum to 1 over the slots at every pixel (M of the last iteration)."""
+        batch, _, height, width = features.shape
+        features = features + self.position(position_grid(height, width, features))
+        inputs = self.prepare(rearrange(features, "b c h w -> b (h w) c"))
+        keys, values = self.key(inputs), self.value(inputs)
+        slots = repeat(self.start, "s d -> b s d", b=batch).to(inputs.dtype)
+        masks = keys.new_zeros(())
+        for _ in range(self.num_iterations):
+            queries = self.query(slots) * slots.shape[-1] ** -0.5
+            masks = torch.einsum("b n d, b s d -> b s n", keys, queries).float().softmax(1)
+            shares = (masks + _EPSILON) / (masks + _EPSILON).sum(-1, keepdim=True)
+            gathered = torch.einsum("b s n, b n d -> b s d", shares.to(values.dtype), values)
+            flat = self.update(rearrange(gathered, "b s d -> (b s) d"), rearrange(slots, "b s d -> (b s) d"))
+            slots = rearrange(flat, "(b s) d -> b s d", b=batch)
+            slots = slots + self.refine(slots)
+        return slots, rearrange(masks, "b s (h w) -> b s h w", h=height)
+
+
+class RegionEncoder(nn.Module):
+    """U-Net features of a picture, then slot attention over them."""
+
+    def __init__(self, config: RegionEncoderConfig) -> None:
+        super().__init__()
+        widths = [config.channels * multiplier for multiplier in config.multipliers]
+        groups = config.groups
+        self.enter = nn.Conv2d(3, config.channels, config.patch, stride=config.patch)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        current, skips = config.channels, [config.channels]
+        for level, width in enumerate(widths):
+            for block in range(config.num_blocks):
+                self.down.append(ResBlock(current if block == 0 else width, width, groups=groups))
+                skips.append(width)
+            current = width
+            if level < len(widths) - 1:
+                self.down.append(Downsample(width, width))
+                skips.append(width)
+        self.middle = nn.Sequential(
+            ResBlock(current, current, groups=groups),
+            SelfAttention2d(current, config.num_heads, groups),
+            ResBlock(current, current, groups=groups),
+        )
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(config.num_blocks + 1):
+                self.up.append(ResBlock(current + skips.pop(), width, groups=groups))
+                current = width
+            if level:
+                self.up.append(Upsample(width, width))
+        self.norm = nn.GroupNorm(groups, current)
+        self.leave = conv3x3(current, config.out_channels)
+        self.slot_attention = SlotAttention(config)
+
+    def forward(self, image: Images) -> tuple[Slots, SlotMasks]:
+        """Slot tokens and slot masks of a picture."""
+        h = self.enter(image)
+        skips = [h]
+        for layer in self.down:
+            h = layer(h)
+            skips.append(h)
+        h = self.middle(h)
+        for layer in self.up:
+            h = layer(h) if isinstance(layer, Upsample) else layer(torch.cat([h, skips.pop()], 1))
+        return cast(tuple[Tensor, Tensor], self.slot_attention(self.leave(F.silu(self.norm(h)))))
+
+
+class BroadcastDecoder(nn.Module):
+    """zeta of the paper: each slot paints a picture and a mask; used in slot pretraining alone."""
+
+    def __init__(self, slot_width: int, *, channels: int = 48, start: int = 16, num_doublings: int = 2) -> None:
+        super().__init__()
+        self.start = start
+        self.position = nn.Conv2d(4, slot_width, 1)
+        layers: list[nn.Module] = [conv3x3(slot_width, channels), nn.SiLU()]
+        for _ in range(num_doublings):
+            layers += [Upsample(channels, channels), nn.SiLU()]
+        self.paint = nn.Sequential(*layers, conv3x3(channels, 4))
+
+    def forward(self, slots: Slots) -> tuple[Images, SlotMasks]:
+        """The slots' pictures merged by their masks, and the masks."""
+        batch = slots.shape[0]
+        tiles = repeat(slots, "b s d -> (b s) d h w", h=self.start, w=self.start)
+        painted = self.paint(tiles + self.position(position_grid(self.start, self.start, slots)))
+        pictures, logits = rearrange(painted, "(b s) c h w -> b s c h w", b=batch).split([3, 1], dim=2)
+        masks = logits.float().softmax(1)
+        return (pictures * masks).sum(1), masks[:, :, 0]
