@@ -1,1 +1,1 @@
-"""Training: one file per stage, and the loop they share."""
+"""Training of each part; nothing outside imports this."""

@@ -5,6 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from difffae.data.shards import ShardReader
+from difffae.training.autoencoder import AutoencoderStage
+from difffae.training.config import Config, read_config
+from difffae.training.decoder import DecoderStage
+from difffae.training.head_model import learn_head_model, read_tracks, save_head_model
+from difffae.training.identity import IdentityStage
+from difffae.training.joint import JointStage
+from difffae.training.latents import calibrate_encoder, encode_pairs
+from difffae.training.regions import RegionsStage
 from difffae.training.trainer import Stage
 from difffae.training.trainer_config import TrainerConfig
 
@@ -33,18 +42,28 @@ class DirectRecipe:
     learn: Callable[[Any, Path], None]
 
 
+__all__ = ["DirectRecipe", "GradientRecipe", "Recipe", "read_config", "stage_recipes"]
+
 Recipe = GradientRecipe | DirectRecipe
-
-
-def read_config(path: Path) -> Any:
-    """Read a YAML configuration.
-
-    Raises:
-        ValueError: The file does not hold a configuration.
-    """
-    raise ValueError(f"got {path}, but no configuration schema is registered; register one here")
 
 
 def stage_recipes() -> Mapping[str, Recipe]:
     """Every stage that `python -m difffae.train` knows, by name, in the order of training."""
-    return {}
+    return {
+        "head_model": DirectRecipe(learn=_learn_head_model),
+        "autoencoder": GradientRecipe(trainer=lambda c: c.training.autoencoder, build=AutoencoderStage),
+        "calibrate": DirectRecipe(learn=calibrate_encoder),
+        "decoder": GradientRecipe(trainer=lambda c: c.training.decoder, build=DecoderStage),
+        "identity": GradientRecipe(trainer=lambda c: c.training.identity, build=IdentityStage),
+        "regions": GradientRecipe(trainer=lambda c: c.training.regions, build=RegionsStage),
+        "latents": DirectRecipe(learn=encode_pairs),
+        "joint": GradientRecipe(trainer=lambda c: c.training.joint, build=JointStage),
+    }
+
+
+def _learn_head_model(config: Config, run_directory: Path) -> None:
+    from difffae.face.mediapipe import triangles
+
+    tracks = read_tracks(ShardReader(config.training.frames, "frames"))
+    tensors = learn_head_model(tracks, triangles(), config.training.head_model)
+    save_head_model(run_directory / "head_model" / "head_model.safetensors", tensors)

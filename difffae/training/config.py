@@ -1,0 +1,90 @@
+"""The schema of a configuration's training part: data, losses, and every stage's trainer."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from difffae.config import ModelConfig
+from difffae.training.head_model import HeadModelConfig
+from difffae.training.trainer_config import TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the losses.
+
+    Attributes:
+        feature_weights: SqueezeNet 1.1 as safetensors, for the feature distance; None trains without.
+        feature: of the feature distance beside L1 in pixels.
+        feature_share: share of each batch that pays it.
+        latent: of the denoiser's L1 in latents.
+        pixel: of the denoiser's losses through the frozen decoder.
+        pixel_share: share of each batch that pays them.
+        attention: of attention consistency (ACR, eq. 8).
+        face: how much more a pixel of the face counts.
+        first_step_share: share of the batch at the noisiest timestep, so that one step works.
+        log_sigma_mean, log_sigma_spread: of the other noise levels.
+        drop_share: share of samples whose condition is blanked outside the face, so that the slots
+            have something to say (lite.md section 5).
+    """
+
+    feature_weights: Path | None = None
+    feature: float = 0.3
+    feature_share: float = 0.5
+    latent: float = 1.0
+    pixel: float = 1.0
+    pixel_share: float = 0.5
+    attention: float = 0.1
+    face: float = 1.0
+    first_step_share: float = 0.5
+    log_sigma_mean: float = -0.7
+    log_sigma_spread: float = 1.0
+    drop_share: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Where the data is and how each stage is trained.
+
+    Attributes:
+        frames: folder of frame shards (python -m difffae.data.prepare).
+        pairs: folder of pair shards (python -m difffae.data.pairs).
+        head_model: sizes of the head model's bases.
+        loss: weights of the losses.
+        autoencoder, decoder, identity, regions, joint: the stages' trainers.
+    """
+
+    frames: Path = Path("runs/frames")
+    pairs: Path = Path("runs/pairs")
+    head_model: HeadModelConfig = field(default_factory=HeadModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    autoencoder: TrainerConfig = field(default_factory=TrainerConfig)
+    decoder: TrainerConfig = field(default_factory=TrainerConfig)
+    identity: TrainerConfig = field(default_factory=TrainerConfig)
+    regions: TrainerConfig = field(default_factory=TrainerConfig)
+    joint: TrainerConfig = field(default_factory=TrainerConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole configuration file."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def read_config(path: Path) -> Config:
+    """Read a YAML configuration.
+
+    Raises:
+        ValueError: the file is missing or says something the schema does not know.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=ModelConfig, default=ModelConfig())
+    parser.add_argument("--training", type=TrainingConfig, default=TrainingConfig())
+    try:
+        given = parser.instantiate(parser.parse_path(str(path)))
+    except Exception as error:  # jsonargparse raises ArgumentError, TypeError, OSError and YAML's own
+        raise ValueError(f"{path} is not a configuration: {error}") from error
+    return Config(model=given.model, training=given.training)

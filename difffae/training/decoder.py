@@ -1,0 +1,89 @@
+"""Second stage: the decoder learns to use the condition, on true latents with a little noise (lite.md section 4)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from difffae.checkpoint import load_module
+from difffae.data.shards import ShardReader
+from difffae.model.autoencoder import Decoder, Encoder
+from difffae.training.config import Config
+from difffae.training.pictures import (
+    PictureLoss,
+    decoder_condition,
+    load_frozen,
+    pair_batch,
+    sheet,
+)
+
+_CROP_PX = 128
+_LATENT_NOISE = 0.15  # in units of the scaled latent
+_GRID_SAMPLES = 6
+
+
+class DecoderStage:
+    """Trains `decoder` from the first stage's, with its encoder frozen and calibrated."""
+
+    name = "decoder"
+
+    def __init__(self, config: Config, run_directory: Path) -> None:
+        self._reader = ShardReader(config.training.pairs, "pairs")
+        autoencoder = config.model.autoencoder
+        self.encoder = load_frozen(Encoder(autoencoder), run_directory / "latents" / "encoder.safetensors")
+        self.decoder = Decoder(autoencoder)
+        first_stage = run_directory / "autoencoder"
+        load_module(self.decoder, first_stage / "decoder.safetensors")
+        _absorb_scale(self.decoder, self.encoder)
+        self.modules = nn.ModuleDict({"decoder": self.decoder})
+        self.picture_loss = PictureLoss(config.training.loss)
+        self._crop = min(_CROP_PX, config.model.image_size)
+        self._grid = pair_batch(self._reader, np.arange(_GRID_SAMPLES))
+
+    def num_samples(self) -> int:
+        """Pairs of all shards."""
+        return len(self._reader)
+
+    def sample_weights(self) -> None:
+        """All alike."""
+
+    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+        """Random crops; see `pair_batch`."""
+        return pair_batch(self._reader, indices, crop=self._crop, random=generator)
+
+    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction of the target from its own latent and the condition."""
+        del step
+        target, composite, masks = batch["target"], batch["composite"], batch["masks"]
+        with torch.no_grad():
+            latent = self.encoder(target).float()
+        noisy = latent + _LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, device=latent.device) * torch.randn_like(latent)
+        image, alpha = self.decoder(noisy, decoder_condition(composite, masks))
+        loss, parts = self.picture_loss(image, target, masks[:, :1])
+        return loss, {**parts, "alpha": alpha.detach().mean()}
+
+    def sample_grid(self) -> NDArray[np.uint8]:
+        """Source, target, composite, true latent decoded, composite's latent decoded, alpha."""
+        device = next(self.decoder.parameters()).device
+        grid = {name: tensor.to(device) for name, tensor in self._grid.items()}
+        condition = decoder_condition(grid["composite"], grid["masks"])
+        with torch.no_grad():
+            ceiling, alpha = self.decoder(self.encoder(grid["target"]), condition)
+            floor, _ = self.decoder(self.encoder(grid["composite"]), condition)
+        return sheet(grid["source"], grid["target"], grid["composite"], ceiling, floor, 2 * alpha - 1)
+
+
+@torch.no_grad()
+def _absorb_scale(decoder: Decoder, encoder: nn.Module) -> None:
+    """Let a decoder of raw latents take the calibrated encoder's scaled ones: raw = scaled * std + mean.
+
+    The mean reaches the border through zero padding as it did before only approximately; training
+    goes on from there.
+    """
+    std, mean = encoder.get_buffer("latent_std"), encoder.get_buffer("latent_mean")
+    enter = decoder.enter
+    if enter.bias is not None:
+        enter.bias += torch.einsum("o i h w, i -> o", enter.weight, mean.flatten())
+    enter.weight *= std.flatten()[None, :, None, None]

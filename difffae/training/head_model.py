@@ -1,0 +1,134 @@
+"""Learn the linear head model: tracked points of clips and stills in, mean and bases out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from difffae.arrays import Points3, Triangles
+from difffae.checkpoint import save_tensors
+from difffae.data.shards import ShardReader
+from difffae.face.facemesh import EYE_RINGS, LOWER_LIP, NUM_MESH_POINTS, UPPER_LIP, align
+
+_PROCRUSTES_ROUNDS = 4
+_FEATURE_WEIGHT = 3.0  # lids and lips count this much more in the expression basis
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadModelConfig:
+    """Sizes of the bases."""
+
+    num_shape: int = 40
+    num_expression: int = 64
+
+    def __post_init__(self) -> None:
+        if min(self.num_shape, self.num_expression) < 1:
+            raise ValueError(f"Got {self}, but both bases need at least one component")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointTracks:
+    """Points of one still (one row) or one clip, and whose they are."""
+
+    points: Float32[np.ndarray, "frames 478 3"]
+    person: str
+
+
+def orient(triangles: Triangles, mean: Points3) -> Triangles:
+    """Wind every triangle so that its normal points out of the head."""
+    a, b, c = (mean[triangles[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    behind = np.array([0, 0, mean[:, 2].max()], np.float32)
+    outwards = ((a + b + c) / 3 - behind) * normals
+    flipped = triangles[:, [0, 2, 1]]
+    return np.where(outwards.sum(-1, keepdims=True) < 0, flipped, triangles).astype(np.int32)
+
+
+def learn_head_model(
+    tracks: list[PointTracks], skin_triangles: Triangles, config: HeadModelConfig
+) -> dict[str, np.ndarray]:
+    """Fit mean, shape and expression bases by Procrustes alignment and principal components.
+
+    The shape basis explains how the median faces of clips and the stills differ; the expression
+    basis how each clip's frames differ from its own median, every person weighing the same.
+
+    Returns:
+        The tensors that `FaceMeshModel` takes.
+    """
+    if len(tracks) < 2:
+        raise ValueError(f"Got {len(tracks)} clips and stills, but a head model needs at least 2")
+    mean = _unit(tracks[0].points[0, :NUM_MESH_POINTS])
+    weights = np.ones(NUM_MESH_POINTS, np.float32)
+    for _ in range(_PROCRUSTES_ROUNDS):
+        heads = [_to_head(track.points, mean, weights) for track in tracks]
+        medians = np.stack([np.median(head, 0) for head in heads])
+        spread = _expression_spread(heads)
+        weights = (1 / (spread + 0.25 * np.median(spread))).astype(np.float32)
+        weights /= weights.mean()
+        mean = _unit(medians.mean(0))
+    expression_basis = _expression_basis(tracks, heads, config.num_expression)
+    neutral = medians - mean
+    shape_basis = _principal(neutral, np.ones(len(neutral)), np.ones(NUM_MESH_POINTS), config.num_shape)
+    return {
+        "mean": mean,
+        "shape_basis": shape_basis,
+        "expression_basis": expression_basis,
+        "rigid_weights": weights,
+        "skin_triangles": orient(skin_triangles, mean),
+    }
+
+
+def _unit(points: Points3) -> Points3:
+    centred = points - points.mean(0)
+    return (centred / np.sqrt((centred**2).sum(-1).mean())).astype(np.float32)
+
+
+def _to_head(points: Float32[np.ndarray, "n 478 3"], mean: Points3, weights: np.ndarray) -> np.ndarray:
+    mesh = points[:, :NUM_MESH_POINTS]
+    return np.stack([align(frame, mean, weights).to_head(frame) for frame in mesh])
+
+
+def _expression_spread(heads: list[np.ndarray]) -> Float32[np.ndarray, " p"]:
+    """How far each point strays from its clip's median [head units]."""
+    deviations = [np.abs(head - np.median(head, 0)).sum(-1).mean(0) for head in heads if len(head) > 1]
+    return np.mean(deviations, axis=0)
+
+
+def _expression_basis(tracks: list[PointTracks], heads: list[np.ndarray], count: int) -> np.ndarray:
+    importance = np.ones(NUM_MESH_POINTS)
+    for ring in (*EYE_RINGS, UPPER_LIP, LOWER_LIP):
+        importance[list(ring)] = _FEATURE_WEIGHT
+    clips = [(track, head) for track, head in zip(tracks, heads, strict=True) if len(head) > 1]
+    frames_of: dict[str, int] = {}
+    for track, head in clips:
+        frames_of[track.person] = frames_of.get(track.person, 0) + len(head)
+    deviations = np.concatenate([head - np.median(head, 0) for _, head in clips])
+    frame_weights = np.concatenate([np.full(len(head), frames_of[track.person] ** -0.5) for track, head in clips])
+    return _principal(deviations, frame_weights, importance, count)
+
+
+def _principal(samples: np.ndarray, weights: np.ndarray, importance: np.ndarray, count: int) -> np.ndarray:
+    """Principal components of centred samples (n, p, 3), each scaled to one standard deviation."""
+    scaled = (samples * np.sqrt(importance)[:, None]).reshape(len(samples), -1)
+    share = weights / weights.sum()
+    covariance = (scaled * share[:, None]).T @ scaled
+    values, vectors = np.linalg.eigh(covariance)
+    order = np.argsort(values)[::-1][:count]
+    basis = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).T
+    return (basis.reshape(len(order), -1, 3) / np.sqrt(importance)[:, None]).astype(np.float32)
+
+
+def read_tracks(reader: ShardReader) -> list[PointTracks]:
+    """The tracked points of frame shards, clip by clip."""
+    points = reader.column("points")
+    rows: dict[tuple[str, str], list[int]] = {}
+    for index, label in enumerate(zip(reader.labels("person"), reader.labels("clip"), strict=True)):
+        rows.setdefault(label, []).append(index)
+    return [PointTracks(points=points[indices], person=person) for (person, _), indices in rows.items()]
+
+
+def save_head_model(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write what `learn_head_model` found as safetensors."""
+    save_tensors(path, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in tensors.items()}, {})

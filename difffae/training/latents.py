@@ -1,0 +1,63 @@
+"""Between the stages: measure the latents' scale, and encode all training pairs once for the joint stage."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from difffae.checkpoint import load_module, save_tensors
+from difffae.data.shards import ShardContents, ShardReader, write_shard
+from difffae.model.autoencoder import Encoder
+from difffae.training.config import Config
+from difffae.training.pictures import pair_batch
+
+_CALIBRATION_SAMPLES = 256
+_BATCH = 32
+_PAIRS_PER_SHARD = 2000
+log = logging.getLogger(__name__)
+
+
+def calibrate_encoder(config: Config, run_directory: Path) -> None:
+    """Write the trained encoder with its latents' mean and spread measured: latents/encoder.safetensors."""
+    encoder = Encoder(config.model.autoencoder)
+    load_module(encoder, run_directory / "autoencoder" / "encoder.safetensors")
+    reader = ShardReader(config.training.pairs, "pairs")
+    indices = np.linspace(0, len(reader) - 1, min(_CALIBRATION_SAMPLES, len(reader))).astype(np.int64)
+    encoder.eval().calibrate(pair_batch(reader, indices)["target"])
+    save_tensors(run_directory / "latents" / "encoder.safetensors", encoder.state_dict(), {})
+
+
+def encode_pairs(config: Config, run_directory: Path) -> None:
+    """Encode target, composite and source of all pairs; shards already there are kept."""
+    folder = run_directory / "latents"
+    encoder = Encoder(config.model.autoencoder)
+    load_module(encoder, folder / "encoder.safetensors")
+    encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reader = ShardReader(config.training.pairs, "pairs")
+    for start in range(0, len(reader), _PAIRS_PER_SHARD):
+        path = folder / f"latents-{start:07d}.safetensors"
+        if path.exists():
+            continue
+        rows = np.arange(start, min(start + _PAIRS_PER_SHARD, len(reader)))
+        parts = list(_encoded(encoder, reader, rows))
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        write_shard(path, ShardContents(pictures={}, arrays=arrays, labels={}))
+        log.info("%s", path)
+
+
+def _encoded(encoder: nn.Module, reader: ShardReader, rows: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    for begin in range(0, len(rows), _BATCH):
+        batch = pair_batch(reader, rows[begin : begin + _BATCH])
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            part = {
+                name: encoder(batch[name].to(memory_format=torch.channels_last)).float().half().numpy()
+                for name in ("target", "composite", "source")
+            }
+        size = part["target"].shape[-1]
+        masks = F.interpolate(batch["masks"], size=(size, size), mode="area")
+        part["masks"] = (masks * 255).round().to(torch.uint8).numpy()
+        yield part

@@ -1,0 +1,90 @@
+"""What the stages share: pictures to tensors and back, batches of shards, losses on pictures, sample sheets."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from difffae.arrays import Images
+from difffae.checkpoint import load_module
+from difffae.data.shards import ShardReader
+from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
+from difffae.training.config import LossConfig
+
+
+def to_images(pictures: list[NDArray[np.uint8]]) -> Images:
+    """Pictures (h, w, c) of bytes to one batch in [-1, 1]."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_pictures(images: Images) -> NDArray[np.uint8]:
+    """A batch in [-1, 1] to pictures (b, h, w, 3) of bytes."""
+    scaled = ((images.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255)
+    return scaled.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+
+
+def sheet(*columns: Images) -> NDArray[np.uint8]:
+    """A sample sheet: one row a sample, one column a batch of pictures or of one-channel maps."""
+    shown = [column.expand(-1, 3, -1, -1) if column.shape[1] == 1 else column for column in columns]
+    return np.concatenate([np.concatenate(list(to_pictures(column)), 0) for column in shown], 1)
+
+
+def pair_batch(
+    reader: ShardReader, indices: NDArray[np.int64], *, crop: int | None = None, random: np.random.Generator | None = None
+) -> dict[str, Tensor]:
+    """Source, target, composite in [-1, 1] and the masks in [0, 1] of training pairs, or random crops of them."""
+    names = ("source", "target", "composite", "masks")
+    rows = [[reader.picture(name, int(index)) for name in names] for index in indices]
+    if crop is not None and random is not None:
+        rows = [random_crop(row, crop, random) for row in rows]
+    batch = {name: to_images([row[k] for row in rows]) for k, name in enumerate(names)}
+    batch["masks"] = (batch["masks"] + 1) / 2
+    return batch
+
+
+def decoder_condition(composite: Images, masks: Tensor) -> Float[Tensor, "b 6 h w"]:
+    """What the conditional decoder sees: the composite and the masks, all in [-1, 1]."""
+    return torch.cat([composite, 2 * masks - 1], 1)
+
+
+def random_crop(pictures: list[NDArray[np.uint8]], size: int, random: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """The same random square of each picture."""
+    height, width = pictures[0].shape[:2]
+    top, left = (int(random.integers(0, side - size + 1)) for side in (height, width))
+    return [picture[top : top + size, left : left + size] for picture in pictures]
+
+
+class PictureLoss(nn.Module):
+    """L1 and feature distance between pictures; without feature weights, L1 alone."""
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.weight = config.feature
+        self.face = config.face
+        self.share = config.feature_share
+        self.features: FeatureDistance | None = None
+        if config.feature_weights is not None:
+            self.features = load_feature_distance(config.feature_weights)
+
+    def forward(self, images: Images, targets: Images, face: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its parts to log. `face` (b, 1, h, w) marks pixels that count more."""
+        difference = (images.float() - targets).abs()
+        weighted = difference if face is None else difference * (1 + self.face * face)
+        loss, parts = weighted.mean(), {"l1": difference.mean().detach()}
+        if self.features is not None:
+            some = max(1, round(len(images) * self.share))
+            distance = self.features(images[:some], targets[:some]).mean()
+            loss = loss + self.weight * distance
+            parts["feature"] = distance.detach()
+        mse = (images.detach().float() - targets).square().mean((1, 2, 3)).clamp_min(1e-6)
+        parts["psnr"] = (10 * torch.log10(4 / mse)).mean()
+        return loss, parts
+
+
+def load_frozen(module: nn.Module, path: Path) -> nn.Module:
+    """Load a network that an earlier stage trained, and freeze it."""
+    load_module(module, path)
+    return module.requires_grad_(False).eval()
