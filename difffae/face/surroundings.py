@@ -24,7 +24,8 @@ class SurroundingsConfig:
     depth: float = 1.2  # of the ball's centre behind the face's centre
     radius: float = 1.4
     chin: float = 1.0  # below the face's centre; there the neck begins to bend
-    neck: float = 0.9  # length over which the motion fades below the chin
+    neck: float = 0.9  # length over which the motion fades below the chin, for a head that stays in place
+    lean: float = 1.0  # how much longer for each head unit that the head is shifted: the body leans along
     slope: float = 0.1  # how much lower the bend begins at the sides
     reach: float = 3.6  # from the face's centre; beyond it, over another `fade`, nothing moves
     fade: float = 1.2
@@ -41,6 +42,8 @@ def head_map(source: FaceParameters, target: FaceParameters, config: Surrounding
     """
     turn = matrix(source.rotation) @ matrix(target.rotation).T
     down = matrix(target.rotation)[:, 1]
+    shift = float(np.linalg.norm(target.translation - source.translation)) / target.scale
+    neck = config.neck + config.lean * shift
     out = np.empty((size, size, 2), np.float32)
     _fill_map(
         out,
@@ -49,7 +52,7 @@ def head_map(source: FaceParameters, target: FaceParameters, config: Surrounding
         (matrix(source.rotation)[:, 2] * config.depth).astype(np.float64),
         (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float64),
         np.array([*target.translation, target.scale, *source.translation, source.scale], np.float64),
-        np.array([config.radius, config.chin, config.neck, config.slope, config.reach, config.fade], np.float64),
+        np.array([config.radius, config.chin, neck, config.slope, config.reach, config.fade], np.float64),
     )
     return out
 

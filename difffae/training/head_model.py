@@ -131,4 +131,5 @@ def read_tracks(reader: ShardReader) -> list[PointTracks]:
 
 def save_head_model(path: Path, tensors: dict[str, np.ndarray]) -> None:
     """Write what `learn_head_model` found as safetensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in tensors.items()}, {})

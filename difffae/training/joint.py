@@ -158,11 +158,14 @@ class JointStage:
         return {**batch, "source_latent": batch["source_latent"] * shown}
 
     def _timesteps(self, count: int) -> Tensor:
-        """The noisiest timestep for a share of the batch, log-normal noise levels for the rest."""
+        """The noisiest timestep for the first share of the batch, log-normal noise levels for the rest.
+
+        The pixel losses are paid by the batch's first samples too: they teach the first step.
+        """
         losses = self._losses
         sigma = torch.exp(losses.log_sigma_mean + losses.log_sigma_spread * torch.randn(count))
         timesteps = self._schedule.timestep_for_sigma(sigma)
-        is_first = torch.rand(count) < losses.first_step_share
+        is_first = torch.arange(count) < count * losses.first_step_share
         return torch.where(is_first, self._schedule.num_timesteps - 1, timesteps)
 
     def _rows(self, name: str, rows: list[int]) -> Tensor:

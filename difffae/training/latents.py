@@ -28,7 +28,9 @@ def calibrate_encoder(config: Config, run_directory: Path) -> None:
     reader = ShardReader(config.training.pairs, "pairs")
     indices = np.linspace(0, len(reader) - 1, min(_CALIBRATION_SAMPLES, len(reader))).astype(np.int64)
     encoder.eval().calibrate(pair_batch(reader, indices)["target"])
-    save_tensors(run_directory / "latents" / "encoder.safetensors", encoder.state_dict(), {})
+    folder = run_directory / "latents"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_tensors(folder / "encoder.safetensors", encoder.state_dict(), {})
 
 
 def encode_pairs(config: Config, run_directory: Path) -> None:

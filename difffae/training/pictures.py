@@ -15,6 +15,9 @@ from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.training.config import LossConfig
 
 
+_PAIR = ("source", "target", "composite", "masks")
+
+
 def to_images(pictures: list[NDArray[np.uint8]]) -> Images:
     """Pictures (h, w, c) of bytes to one batch in [-1, 1]."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -36,7 +39,7 @@ def pair_batch(
     reader: ShardReader, indices: NDArray[np.int64], *, crop: int | None = None, random: np.random.Generator | None = None
 ) -> dict[str, Tensor]:
     """Source, target, composite in [-1, 1] and the masks in [0, 1] of training pairs, or random crops of them."""
-    names = ("source", "target", "composite", "masks")
+    names = _PAIR if crop is None else _PAIR[1:]  # crops are for the decoder, which never sees the source
     rows = [[reader.picture(name, int(index)) for name in names] for index in indices]
     if crop is not None and random is not None:
         rows = [random_crop(row, crop, random) for row in rows]

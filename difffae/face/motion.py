@@ -1,0 +1,134 @@
+"""A driver's motion over time: tracked points in, what the source's face should do out."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from difffae.arrays import Points3
+from difffae.face.crop import CropBox
+from difffae.face.morphable import HeadModel
+from difffae.face.parameters import FaceParameters, Motion, Vector, retarget
+from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
+
+HOLD_FRAMES = 12  # a lost face is held still so long,
+FADE_FRAMES = 24  # then goes back to the portrait's own pose over so long
+_ALIKE_SIZE = 1.6  # heads of sizes within this factor
+_ALIKE_SHIFT = 1.2  # and this near, in head units, count as framed alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Where a driver's picture lies over the source's crop: shapes in pixels."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """The source's picture that a driver is laid over, and the crop the face lives in."""
+
+    face: FaceParameters
+    box: CropBox
+    height: int
+    width: int
+    crop_size: int
+
+    def overlay(self, driver: FaceParameters, frame: Frame) -> FaceParameters:
+        """The driver's face in the crop's pixels, its picture centred over the source's, sides fitted."""
+        grow = min(self.height, self.width) / min(frame.height, frame.width)
+        middle = np.array([frame.width, frame.height], np.float32) / 2
+        centre = np.array([self.width, self.height], np.float32) / 2
+        corner = np.array([self.box.left, self.box.top], np.float32)
+        to_crop = self.crop_size / self.box.size
+        translation = ((driver.translation - middle) * grow + centre - corner) * to_crop
+        return replace(driver, scale=driver.scale * grow * to_crop, translation=translation.astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionState:
+    """All that motion remembers between frames.
+
+    Attributes:
+        reference: the driver's face that motion is measured from, in the crop's pixels; it also
+            fixes the driver's shape.
+        points: the last tracked points, in the driver's pixels.
+        smoothing: of the driver's motion.
+        shown: what the source's face did last.
+        num_lost: frames since the face was last seen.
+    """
+
+    reference: FaceParameters | None = None
+    points: Points3 | None = None
+    smoothing: SmoothingState | None = None
+    shown: FaceParameters | None = None
+    num_lost: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionControls:
+    """How motion is carried over; see `retarget`."""
+
+    motion: Motion
+    strength: float
+    smoothing: SmoothingConfig = SmoothingConfig()
+
+
+def take_reference(points: Points3, stage: Stage, frame: Frame, head_model: HeadModel) -> MotionState:
+    """A state whose reference is this frame."""
+    reference = stage.overlay(head_model.fit(points).parameters, frame)
+    return MotionState(reference=reference, points=points)
+
+
+def follow(
+    points: Points3, state: MotionState, stage: Stage, frame: Frame, head_model: HeadModel, controls: MotionControls
+) -> MotionState:
+    """Carry one tracked frame over; `shown` of the answer is what the source's face should do."""
+    if state.reference is None:
+        state = take_reference(points, stage, frame, head_model)
+    reference = state.reference
+    assert reference is not None
+    driver = stage.overlay(head_model.track(points, reference), frame)
+    unit = _units(reference)
+    smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
+    shown = retarget(
+        stage.face,
+        driver.with_motion(smoothing.value * unit),
+        reference,
+        motion=controls.motion,
+        strength=controls.strength,
+        is_framed_alike=_is_framed_alike(stage.face, reference),
+    )
+    return MotionState(reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0)
+
+
+def lose(state: MotionState, stage: Stage) -> MotionState:
+    """A frame without a face: hold what was shown, later fade back to the portrait."""
+    num_lost = state.num_lost + 1
+    shown = stage.face if state.shown is None else state.shown
+    remaining = FADE_FRAMES - (num_lost - HOLD_FRAMES)
+    if num_lost > HOLD_FRAMES:
+        share = 1 / (remaining + 1) if remaining >= 0 else 1.0
+        start = shown.motion_vector()
+        shown = shown.with_motion(start + np.float32(share) * (stage.face.motion_vector() - start))
+    return MotionState(reference=state.reference, shown=shown, num_lost=num_lost)
+
+
+def distance(driver: FaceParameters, source: FaceParameters) -> float:
+    """How far a driver's expression and pose are from the source's: what a good reference keeps small."""
+    expression = float(np.abs(driver.expression - source.expression).mean())
+    turn = float(np.linalg.norm(driver.rotation - source.rotation))
+    return expression + 2 * turn
+
+
+def _units(reference: FaceParameters) -> Vector:
+    """Usual change of each motion signal, so that one filter setting serves all."""
+    size = len(reference.expression)
+    rest = np.array([0.05, 0.1 * reference.scale, 0.1 * reference.scale], np.float32)
+    return np.concatenate([np.ones(size), np.full(4, 0.03), np.full(3, 0.1), rest]).astype(np.float32)
+
+
+def _is_framed_alike(source: FaceParameters, reference: FaceParameters) -> bool:
+    growth = reference.scale / source.scale
+    shift = float(np.linalg.norm(reference.translation - source.translation)) / source.scale
+    return 1 / _ALIKE_SIZE < growth < _ALIKE_SIZE and shift < _ALIKE_SHIFT

@@ -1,0 +1,186 @@
+"""The networks of a model at work: a condition and a source's tokens in, the generated picture out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difffae.arrays import Identities, ImageU8, Latents, MaskF32, SlotMasks, Slots
+from difffae.checkpoint import load_module
+from difffae.config import NUM_MASKS, ModelConfig
+from difffae.diffusion.parameterization import Parameterization
+from difffae.diffusion.sampler import sample_dpm_solver
+from difffae.diffusion.schedule import NoiseSchedule
+from difffae.face.identity import ALIGNED_SIZE_PX
+from difffae.face.renderer import Condition
+from difffae.model.autoencoder import Decoder, Encoder
+from difffae.model.denoiser import Denoiser
+from difffae.model.identity_encoder import SmallIdentityEncoder
+from difffae.model.region_encoder import RegionEncoder
+from difffae.runtime import Network, compile_network
+from difffae.runtime.network import RuntimeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTokens:
+    """What the networks keep of a source portrait: computed once (paper figure 2).
+
+    Attributes:
+        slots, slot_masks: of the region encoder (F^N, M).
+        identity: f_id.
+        latent: the portrait's own latent.
+    """
+
+    slots: Slots
+    slot_masks: SlotMasks
+    identity: Identities
+    latent: Latents
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A generated picture, and how much of each pixel is the networks' own."""
+
+    image: ImageU8
+    alpha: MaskF32
+
+
+class _Predictor(nn.Module):
+    """The denoiser without its attention maps, which only training needs."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, latent: Tensor, timesteps: Tensor, condition: Tensor, slots: Tensor, identity: Tensor) -> Tensor:
+        return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
+
+
+def weight_files(config: ModelConfig) -> Mapping[str, nn.Module]:
+    """Every network of a model by the name of its file, newly built."""
+    return {
+        "encoder": Encoder(config.autoencoder),
+        "decoder": Decoder(config.autoencoder),
+        "region_encoder": RegionEncoder(config.region_encoder),
+        "identity_encoder": SmallIdentityEncoder(config.identity),
+        "denoiser": Denoiser(config.denoiser),
+    }
+
+
+class Generator:
+    """All networks of one model on one device.
+
+    Args:
+        config: the model.
+        networks: as `weight_files` builds them, with weights.
+        device: where to run.
+        runtime: see `difffae.runtime`.
+    """
+
+    def __init__(
+        self, config: ModelConfig, networks: Mapping[str, nn.Module], *, device: str = "cpu", runtime: RuntimeName = "auto"
+    ) -> None:
+        self._config = config
+        self._device = torch.device(device)
+        self._schedule = NoiseSchedule(config.schedule)
+        self._parameterization = Parameterization(config.parameterization, self._schedule)
+        placed = {name: network.to(self._device).eval().requires_grad_(False) for name, network in networks.items()}
+        latent = torch.zeros(1, config.autoencoder.latent_channels, *2 * (config.denoiser.latent_size,))
+        image = torch.zeros(1, 3, config.image_size, config.image_size)
+        self._noise_shape = latent.shape
+        condition = torch.zeros(1, config.denoiser.condition_channels, *latent.shape[2:])
+        slots = torch.zeros(1, config.region_encoder.num_slots, config.region_encoder.slot_width)
+        identity = torch.zeros(1, config.identity.width)
+        self._encode = self._compiled(placed["encoder"], runtime, image)
+        predictor = _Predictor(cast(Denoiser, placed["denoiser"]))
+        self._predict = self._compiled(predictor, runtime, latent, torch.zeros(1), condition, slots, identity)
+        decoder_inputs = [latent]
+        if config.autoencoder.condition_channels:
+            decoder_inputs.append(torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size))
+        self._decode = self._compiled(placed["decoder"], runtime, *decoder_inputs)
+        self._region_encoder = placed["region_encoder"]
+        self._identity_encoder = placed["identity_encoder"]
+
+    def encode_source(self, image: ImageU8, aligned: ImageU8) -> SourceTokens:
+        """Slots, identity and latent of a source.
+
+        Args:
+            image: its square crop, of the model's size.
+            aligned: its face, aligned by `align_face`.
+        """
+        picture = self._tensor(image)
+        size = self._config.region_size
+        region = picture if picture.shape[-1] == size else F.interpolate(picture, size=(size, size), mode="area")
+        face = self._tensor(aligned)
+        assert face.shape[-1] == ALIGNED_SIZE_PX
+        with torch.inference_mode():
+            slots, slot_masks = self._region_encoder(region)
+            identity = self._identity_encoder(face)
+        return SourceTokens(slots=slots, slot_masks=slot_masks, identity=identity, latent=self.encode_latent(image))
+
+    def encode_latent(self, image: ImageU8) -> Latents:
+        """A picture's latent, (1, c, h, w)."""
+        return cast(Tensor, self._encode(self._tensor(image)))
+
+    def sample(self, condition: Condition, source: SourceTokens, *, num_steps: int, seed: int) -> Latents:
+        """Sample the driven face's latent by DPM-Solver++; the noise is the same for every frame of a seed."""
+        prior = self.encode_latent(condition.composite)
+        masks = F.interpolate(self._masks(condition), size=prior.shape[2:], mode="area")
+        given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(self._noise_shape, generator=generator).to(self._device)
+
+        def denoise(x_t: Tensor, t: int) -> Tensor:
+            shown = self._parameterization.network_input(x_t, prior, t)
+            time = torch.full((1,), float(t), device=self._device)
+            output = cast(Tensor, self._predict(shown, time, given, source.slots, source.identity))
+            return self._parameterization.x0(output, x_t, prior, t)
+
+        with torch.inference_mode():
+            return sample_dpm_solver(denoise, noise, self._schedule, num_steps=num_steps)
+
+    def decode(self, latent: Latents, condition: Condition) -> Generated:
+        """The picture of a latent, the decoder being shown the condition."""
+        inputs = [latent]
+        if self._config.autoencoder.condition_channels:
+            inputs.append(torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1))
+        image, alpha = self._decode(*inputs)
+        pixels = ((image[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return Generated(
+            image=np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()),
+            alpha=np.ascontiguousarray(alpha[0, 0].float().cpu().numpy()),
+        )
+
+    def _compiled(self, module: nn.Module, runtime: RuntimeName, *inputs: Tensor) -> Network:
+        return compile_network(module, tuple(tensor.to(self._device) for tensor in inputs), runtime=runtime)
+
+    def _tensor(self, image: ImageU8) -> Tensor:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self._device, torch.float32)
+        return (pixels / 127.5 - 1).contiguous()
+
+    def _masks(self, condition: Condition) -> Tensor:
+        masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask])
+        return torch.from_numpy(masks)[None].to(self._device, torch.float32)
+
+
+def load_networks(folder: Path, config: ModelConfig, hashes: Mapping[str, str]) -> Mapping[str, nn.Module]:
+    """Build a model's networks with the weights of a folder.
+
+    Args:
+        folder: holds NAME.safetensors of each network.
+        config: the model.
+        hashes: expected SHA-256 by file name, as far as known.
+
+    Raises:
+        WeightsError: a file is missing, damaged, of another model or of another hash.
+    """
+    networks = weight_files(config)
+    for name, network in networks.items():
+        file = f"{name}.safetensors"
+        load_module(network, folder / file, expected_sha256=hashes.get(file))
+    return networks
