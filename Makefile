@@ -1,4 +1,4 @@
-.PHONY: demo test check bench figures install clean
+.PHONY: demo test check train bench figures install clean
 
 demo:            ## install, then write a reenacted video into demo/
 	@scripts/demo
@@ -8,6 +8,9 @@ test:            ## install, then run the tests
 
 check:           ## ruff, mypy --strict, import rules
 	@scripts/check
+
+train:           ## the bundled model from the media in DIFFFAE_DATA: hours
+	@scripts/train
 
 bench:           ## frames a second, start-up time and memory of the offline command
 	@scripts/bench

@@ -117,7 +117,7 @@ def test_ci_runs_the_test_command(repository: Path) -> None:
     assert commands[-1] == "make test </dev/null"
 
 
-@pytest.mark.parametrize("name", ["install", "test", "check", "bench", "figures", "demo"])
+@pytest.mark.parametrize("name", ["install", "test", "check", "train", "bench", "figures", "demo"])
 def test_scripts_are_executable_and_parse(repository: Path, name: str) -> None:
     script = repository / "scripts" / name
     assert os.access(script, os.X_OK)

@@ -43,8 +43,19 @@ def test_every_make_target_exists(commands: list[list[str]], repository: Path) -
 
 
 def test_every_module_command_exists(commands: list[list[str]]) -> None:
-    assert "streamer.offline" in modules(commands)
+    assert {"streamer.offline", "difffae.train", "difffae.evaluate"} <= modules(commands)
     assert [name for name in modules(commands) if find_spec(name) is None] == []
+
+
+def test_every_training_stage_named_exists(readme: str, repository: Path) -> None:
+    from difffae.training.stages import stage_recipes
+
+    script = (repository / "scripts" / "train").read_text("utf-8")
+    looped = re.search(r"for stage in ([a-z_ ]+);", script)
+    assert looped
+    assert ["head_model", *looped[1].split()] == list(stage_recipes())
+    section = readme[readme.index("## Train it") : readme.index("## Figures")]
+    assert [stage for stage in stage_recipes() if stage not in section] == []
 
 
 def test_every_config_file_named_exists(commands: list[list[str]], repository: Path) -> None:
