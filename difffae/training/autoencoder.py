@@ -1,4 +1,4 @@
-"""First stage: learn encoder and plain decoder on single pictures (L1, feature distance, small noisy latents)."""
+"""First stage: encoder and plain decoder learn on single pictures (L1, feature distance, noise)."""
 
 from pathlib import Path
 
@@ -32,7 +32,8 @@ class AutoencoderStage:
         self.modules = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder})
         self.picture_loss = PictureLoss(config.training.loss)
         self._crop = min(_CROP_PX, config.model.image_size)
-        self._grid = to_images(self._pictures(np.linspace(0, len(self._reader) - 1, _GRID_SAMPLES).astype(np.int64)))
+        shown = np.linspace(0, len(self._reader) - 1, _GRID_SAMPLES).astype(np.int64)
+        self._grid = to_images(self._pictures(shown))
 
     def num_samples(self) -> int:
         """Frames of all shards."""
@@ -50,9 +51,12 @@ class AutoencoderStage:
             weights[~is_still] *= (1 - _STILL_SHARE) / weights[~is_still].sum()
         return np.asarray(weights)
 
-    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Random crops, half of them mirrored."""
-        crops = [random_crop([picture], self._crop, generator)[0] for picture in self._pictures(indices)]
+        pictures = self._pictures(indices)
+        crops = [random_crop([picture], self._crop, generator)[0] for picture in pictures]
         mirrored = [picture[:, ::-1] if generator.random() < 0.5 else picture for picture in crops]
         return {"image": to_images(mirrored)}
 
@@ -63,7 +67,8 @@ class AutoencoderStage:
         latent = self.encoder(image).float()
         noisy = latent + _LATENT_NOISE * torch.randn_like(latent) * latent.detach().std()
         loss, parts = self.picture_loss(self.decoder(noisy)[0], image)
-        return loss + _LATENT_PENALTY * latent.square().mean(), {**parts, "latent_std": latent.detach().std()}
+        loss = loss + _LATENT_PENALTY * latent.square().mean()
+        return loss, {**parts, "latent_std": latent.detach().std()}
 
     def sample_grid(self) -> NDArray[np.uint8]:
         """Pictures and their reconstructions."""

@@ -15,7 +15,7 @@ class LossConfig:
     """Weights of the losses.
 
     Attributes:
-        feature_weights: SqueezeNet 1.1 as safetensors, for the feature distance; None trains without.
+        feature_weights: SqueezeNet 1.1 as safetensors, for the feature distance; None: without.
         feature: of the feature distance beside L1 in pixels.
         feature_share: share of each batch that pays it.
         latent: of the denoiser's L1 in latents.
@@ -85,6 +85,6 @@ def read_config(path: Path) -> Config:
     parser.add_argument("--training", type=TrainingConfig, default=TrainingConfig())
     try:
         given = parser.instantiate(parser.parse_path(str(path)))
-    except Exception as error:  # jsonargparse raises ArgumentError, TypeError, OSError and YAML's own
+    except Exception as error:  # jsonargparse's own, TypeError, OSError and YAML's
         raise ValueError(f"{path} is not a configuration: {error}") from error
     return Config(model=given.model, training=given.training)

@@ -1,4 +1,4 @@
-"""Second stage: the decoder learns to use the condition, on true latents with a little noise (lite.md section 4)."""
+"""Second stage: the decoder learns to use the condition, on true latents with a little noise."""
 
 from pathlib import Path
 
@@ -32,7 +32,8 @@ class DecoderStage:
     def __init__(self, config: Config, run_directory: Path) -> None:
         self._reader = ShardReader(config.training.pairs, "pairs")
         autoencoder = config.model.autoencoder
-        self.encoder = load_frozen(Encoder(autoencoder), run_directory / "latents" / "encoder.safetensors")
+        scaled = run_directory / "latents" / "encoder.safetensors"
+        self.encoder = load_frozen(Encoder(autoencoder), scaled)
         self.decoder = Decoder(autoencoder)
         first_stage = run_directory / "autoencoder"
         load_module(self.decoder, first_stage / "decoder.safetensors")
@@ -49,7 +50,9 @@ class DecoderStage:
     def sample_weights(self) -> None:
         """All alike."""
 
-    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Random crops; see `pair_batch`."""
         return pair_batch(self._reader, indices, crop=self._crop, random=generator)
 
@@ -59,7 +62,8 @@ class DecoderStage:
         target, composite, masks = batch["target"], batch["composite"], batch["masks"]
         with torch.no_grad():
             latent = self.encoder(target).float()
-        noisy = latent + _LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, device=latent.device) * torch.randn_like(latent)
+        spread = _LATENT_NOISE * torch.rand(len(latent), 1, 1, 1, device=latent.device)
+        noisy = latent + spread * torch.randn_like(latent)
         image, alpha = self.decoder(noisy, decoder_condition(composite, masks))
         loss, parts = self.picture_loss(image, target, masks[:, :1])
         return loss, {**parts, "alpha": alpha.detach().mean()}
@@ -72,12 +76,13 @@ class DecoderStage:
         with torch.no_grad():
             ceiling, alpha = self.decoder(self.encoder(grid["target"]), condition)
             floor, _ = self.decoder(self.encoder(grid["composite"]), condition)
-        return sheet(grid["source"], grid["target"], grid["composite"], ceiling, floor, 2 * alpha - 1)
+        given = (grid[name] for name in ("source", "target", "composite"))
+        return sheet(*given, ceiling, floor, 2 * alpha - 1)
 
 
 @torch.no_grad()
 def _absorb_scale(decoder: Decoder, encoder: nn.Module) -> None:
-    """Let a decoder of raw latents take the calibrated encoder's scaled ones: raw = scaled * std + mean.
+    """Let a decoder of raw latents take the calibrated encoder's: raw = scaled * std + mean.
 
     The mean reaches the border through zero padding as it did before only approximately; training
     goes on from there.

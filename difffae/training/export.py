@@ -1,4 +1,4 @@
-"""`python -m difffae.training.export RUN CONFIG OUT`: a run's averaged weights to a model folder that ships.
+"""`python -m difffae.training.export RUN CONFIG OUT`: a run's weights to a model folder that ships.
 
 Weights are stored as float16 where they are floating-point, and the ledger gets one row a file.
 """
@@ -10,7 +10,14 @@ from pathlib import Path
 import torch
 import yaml
 
-from difffae.checkpoint import LEDGER_NAME, LedgerRow, load_tensors, parse_ledger, save_tensors, sha256
+from difffae.checkpoint import (
+    LEDGER_NAME,
+    LedgerRow,
+    load_tensors,
+    parse_ledger,
+    save_tensors,
+    sha256,
+)
 
 _STAGE_OF = {
     "head_model": "head_model",
@@ -32,7 +39,9 @@ class Provenance:
     figures: str
 
 
-def export(run_directory: Path, config: Path, output: Path, provenance: Provenance) -> list[LedgerRow]:
+def export(
+    run_directory: Path, config: Path, output: Path, provenance: Provenance
+) -> list[LedgerRow]:
     """Write the model folder and return its ledger rows.
 
     Raises:
@@ -65,7 +74,8 @@ def export(run_directory: Path, config: Path, output: Path, provenance: Provenan
 def update_ledger(ledger: Path, rows: list[LedgerRow]) -> None:
     """Replace the rows of the same files, keep the others."""
     new = {row.file for row in rows}
-    kept = [row for row in parse_ledger(ledger.read_text()) if row.file not in new] if ledger.exists() else []
+    known = parse_ledger(ledger.read_text()) if ledger.exists() else []
+    kept = [row for row in known if row.file not in new]
     ledger.write_text(_format_ledger([*kept, *rows]))
 
 
@@ -73,14 +83,15 @@ def _format_ledger(rows: list[LedgerRow]) -> str:
     lines = [
         "# Weights that ship with this project",
         "",
-        "Trained by this project; nothing here is anyone else's weights. `python -m difffae.licenses` prints",
-        "this table and checks the files.",
+        "Trained by this project; nothing here is anyone else's weights.",
+        "`python -m difffae.licenses` prints this table and checks the files.",
         "",
         "| file | sha256 | bytes | licence | trained on | command | figures |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        cells = [row.file, row.sha256, str(row.num_bytes), row.licence, row.trained_on, row.command, row.figures]
+        cells = [row.file, row.sha256, str(row.num_bytes), row.licence]
+        cells += [row.trained_on, row.command, row.figures]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from difffae.arrays import Points3, Triangles
 from difffae.checkpoint import save_tensors
@@ -32,7 +34,7 @@ class HeadModelConfig:
 class PointTracks:
     """Points of one still (one row) or one clip, and whose they are."""
 
-    points: Float32[np.ndarray, "frames 478 3"]
+    points: Float32[NDArray[np.float32], "frames 478 3"]
     person: str
 
 
@@ -48,7 +50,7 @@ def orient(triangles: Triangles, mean: Points3) -> Triangles:
 
 def learn_head_model(
     tracks: list[PointTracks], skin_triangles: Triangles, config: HeadModelConfig
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """Fit mean, shape and expression bases by Procrustes alignment and principal components.
 
     The shape basis explains how the median faces of clips and the stills differ; the expression
@@ -61,16 +63,17 @@ def learn_head_model(
         raise ValueError(f"Got {len(tracks)} clips and stills, but a head model needs at least 2")
     mean = _unit(tracks[0].points[0, :NUM_MESH_POINTS])
     weights = np.ones(NUM_MESH_POINTS, np.float32)
+    heads: list[NDArray[np.float32]] = []
     for _ in range(_PROCRUSTES_ROUNDS):
         heads = [_to_head(track.points, mean, weights) for track in tracks]
-        medians = np.stack([np.median(head, 0) for head in heads])
         spread = _expression_spread(heads)
         weights = (1 / (spread + 0.25 * np.median(spread))).astype(np.float32)
         weights /= weights.mean()
-        mean = _unit(medians.mean(0))
+        mean = _unit(_medians(heads).mean(0))
     expression_basis = _expression_basis(tracks, heads, config.num_expression)
-    neutral = medians - mean
-    shape_basis = _principal(neutral, np.ones(len(neutral)), np.ones(NUM_MESH_POINTS), config.num_shape)
+    neutral = _medians(heads) - mean
+    alike = np.ones(len(neutral)), np.ones(NUM_MESH_POINTS)
+    shape_basis = _principal(neutral, *alike, config.num_shape)
     return {
         "mean": mean,
         "shape_basis": shape_basis,
@@ -82,21 +85,30 @@ def learn_head_model(
 
 def _unit(points: Points3) -> Points3:
     centred = points - points.mean(0)
-    return (centred / np.sqrt((centred**2).sum(-1).mean())).astype(np.float32)
+    return np.asarray(centred / np.sqrt((centred**2).sum(-1).mean()), np.float32)
 
 
-def _to_head(points: Float32[np.ndarray, "n 478 3"], mean: Points3, weights: np.ndarray) -> np.ndarray:
+def _to_head(
+    points: Float32[NDArray[np.float32], "n 478 3"], mean: Points3, weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
     mesh = points[:, :NUM_MESH_POINTS]
     return np.stack([align(frame, mean, weights).to_head(frame) for frame in mesh])
 
 
-def _expression_spread(heads: list[np.ndarray]) -> Float32[np.ndarray, " p"]:
-    """How far each point strays from its clip's median [head units]."""
-    deviations = [np.abs(head - np.median(head, 0)).sum(-1).mean(0) for head in heads if len(head) > 1]
-    return np.mean(deviations, axis=0)
+def _medians(heads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.stack([np.median(head, 0) for head in heads])
 
 
-def _expression_basis(tracks: list[PointTracks], heads: list[np.ndarray], count: int) -> np.ndarray:
+def _expression_spread(heads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """How far each point strays from its clip's median [head units]: (points,)."""
+    clips = [head for head in heads if len(head) > 1]
+    deviations = [np.abs(head - np.median(head, 0)).sum(-1).mean(0) for head in clips]
+    return np.asarray(np.mean(deviations, axis=0))
+
+
+def _expression_basis(
+    tracks: list[PointTracks], heads: list[NDArray[np.float32]], count: int
+) -> NDArray[np.float32]:
     importance = np.ones(NUM_MESH_POINTS)
     for ring in (*EYE_RINGS, UPPER_LIP, LOWER_LIP):
         importance[list(ring)] = _FEATURE_WEIGHT
@@ -105,11 +117,15 @@ def _expression_basis(tracks: list[PointTracks], heads: list[np.ndarray], count:
     for track, head in clips:
         frames_of[track.person] = frames_of.get(track.person, 0) + len(head)
     deviations = np.concatenate([head - np.median(head, 0) for _, head in clips])
-    frame_weights = np.concatenate([np.full(len(head), frames_of[track.person] ** -0.5) for track, head in clips])
+    frame_weights = np.concatenate(
+        [np.full(len(head), frames_of[track.person] ** -0.5) for track, head in clips]
+    )
     return _principal(deviations, frame_weights, importance, count)
 
 
-def _principal(samples: np.ndarray, weights: np.ndarray, importance: np.ndarray, count: int) -> np.ndarray:
+def _principal(
+    samples: NDArray[Any], weights: NDArray[Any], importance: NDArray[Any], count: int
+) -> NDArray[np.float32]:
     """Principal components of centred samples (n, p, 3), each scaled to one standard deviation."""
     scaled = (samples * np.sqrt(importance)[:, None]).reshape(len(samples), -1)
     share = weights / weights.sum()
@@ -117,7 +133,8 @@ def _principal(samples: np.ndarray, weights: np.ndarray, importance: np.ndarray,
     values, vectors = np.linalg.eigh(covariance)
     order = np.argsort(values)[::-1][:count]
     basis = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).T
-    return (basis.reshape(len(order), -1, 3) / np.sqrt(importance)[:, None]).astype(np.float32)
+    scaled_back = basis.reshape(len(order), -1, 3) / np.sqrt(importance)[:, None]
+    return np.asarray(scaled_back, np.float32)
 
 
 def read_tracks(reader: ShardReader) -> list[PointTracks]:
@@ -126,10 +143,13 @@ def read_tracks(reader: ShardReader) -> list[PointTracks]:
     rows: dict[tuple[str, str], list[int]] = {}
     for index, label in enumerate(zip(reader.labels("person"), reader.labels("clip"), strict=True)):
         rows.setdefault(label, []).append(index)
-    return [PointTracks(points=points[indices], person=person) for (person, _), indices in rows.items()]
+    return [
+        PointTracks(points=points[indices], person=person) for (person, _), indices in rows.items()
+    ]
 
 
-def save_head_model(path: Path, tensors: dict[str, np.ndarray]) -> None:
+def save_head_model(path: Path, tensors: dict[str, NDArray[Any]]) -> None:
     """Write what `learn_head_model` found as safetensors."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in tensors.items()}, {})
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    save_tensors(path, {name: torch.from_numpy(array) for name, array in contiguous.items()}, {})

@@ -1,4 +1,4 @@
-"""Identity encoder: learn that source and target of a pair are one person and all others are not (NT-Xent)."""
+"""Identity encoder: learn that both pictures of a pair are one person, all others not (NT-Xent)."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from difffae.training.config import Config
 from difffae.training.pictures import sheet, to_images
 
 _TEMPERATURE = 0.1
-_GAIN_SPREAD = 0.15  # each view's channels are scaled by this, so that light does not name the person
+_GAIN_SPREAD = 0.15  # of each view's channels, so that light does not name the person
 _MOST_ERASED = 0.35  # of the side: one rectangle of each view is blanked
 _GRID_SAMPLES = 6
 
@@ -39,10 +39,15 @@ class IdentityStage:
     def sample_weights(self) -> None:
         """All alike."""
 
-    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Two aligned views of each person, each with its own colour and one part blanked."""
-        pairs = [[_disturbed(view, generator) for view in self._views(int(index))] for index in indices]
-        return {name: to_images([pair[k] for pair in pairs]) for k, name in enumerate(("first", "second"))}
+        pairs = [
+            [_disturbed(view, generator) for view in self._views(int(index))] for index in indices
+        ]
+        names = ("first", "second")
+        return {name: to_images([pair[k] for pair in pairs]) for k, name in enumerate(names)}
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Normalised-temperature cross-entropy, both ways (Chen et al. 2020, eq. 1)."""
@@ -68,7 +73,7 @@ class IdentityStage:
 
 def _disturbed(view: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     gain = random.normal(1, _GAIN_SPREAD, 3).clip(0.6, 1.4)
-    changed = (view * gain).clip(0, 255).astype(np.uint8)
+    changed: NDArray[np.uint8] = (view * gain).clip(0, 255).astype(np.uint8)
     size = (random.uniform(0.1, _MOST_ERASED, 2) * len(view)).astype(int)
     top, left = (random.integers(0, len(view) - side) for side in size)
     changed[top : top + size[0], left : left + size[1]] = 127

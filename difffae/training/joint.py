@@ -1,4 +1,4 @@
-"""Joint stage: denoiser and region encoder together, on latents encoded beforehand (paper section 4.4, eq. 1-8)."""
+"""Joint stage: denoiser and region encoder, on latents encoded beforehand (paper section 4.4)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ _GRID_STEPS = (1, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class _Prediction:
-    """One batch through the denoiser: the clean sample, its error where the network works, the attention."""
+    """A batch through the denoiser: clean sample, the output's own error, attention maps."""
 
     x0: Tensor
     output_error: Tensor
@@ -37,7 +37,7 @@ class _Prediction:
 
 
 class JointStage:
-    """Trains `denoiser` and `region_encoder`; autoencoder, decoder and identity encoder are frozen."""
+    """Trains `denoiser` and `region_encoder`; decoder and identity encoder are frozen."""
 
     name = "joint"
 
@@ -49,11 +49,16 @@ class JointStage:
         self.denoiser = Denoiser(model.denoiser)
         self.region_encoder = RegionEncoder(model.region_encoder)
         load_module(self.region_encoder, run_directory / "regions" / "region_encoder.safetensors")
-        self.modules = nn.ModuleDict({"denoiser": self.denoiser, "region_encoder": self.region_encoder})
-        self.identity_encoder = load_frozen(
-            SmallIdentityEncoder(model.identity), run_directory / "identity" / "identity_encoder.safetensors"
+        self.modules = nn.ModuleDict(
+            {"denoiser": self.denoiser, "region_encoder": self.region_encoder}
         )
-        self.decoder = load_frozen(Decoder(model.autoencoder), run_directory / "decoder" / "decoder.safetensors")
+        self.identity_encoder = load_frozen(
+            SmallIdentityEncoder(model.identity),
+            run_directory / "identity" / "identity_encoder.safetensors",
+        )
+        self.decoder = load_frozen(
+            Decoder(model.autoencoder), run_directory / "decoder" / "decoder.safetensors"
+        )
         self.picture_loss = PictureLoss(config.training.loss)
         self._schedule = NoiseSchedule(model.schedule)
         self._parameterization = Parameterization(model.parameterization, self._schedule)
@@ -66,11 +71,14 @@ class JointStage:
     def sample_weights(self) -> None:
         """All alike."""
 
-    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Latents, masks, the source as the encoders see it, and pictures for the pixel losses."""
         del generator
         rows = [int(index) for index in indices]
-        latents = {name: self._rows(name, rows).float() for name in ("target", "composite", "source")}
+        names = ("target", "composite", "source")
+        latents = {name: self._rows(name, rows).float() for name in names}
         sources = [self._pairs.picture("source", row) for row in rows]
         faces = [self._pairs.row("source_five", row) for row in rows]
         aligned = [align_face(image, five) for image, five in zip(sources, faces, strict=True)]
@@ -86,7 +94,7 @@ class JointStage:
         return batch
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Latent error where the network works, attention consistency, pictures through the decoder."""
+        """Error of the network's output, attention consistency, decoded pictures."""
         del step
         losses = self._losses
         prediction = self._predict(batch)
@@ -98,33 +106,34 @@ class JointStage:
         image, alpha = self.decoder(prediction.x0[:count], condition)
         face = (batch["masks_image"][:, :1] + 1) / 2
         pixel, parts = self.picture_loss(image, batch["target_image"], face)
-        loss = losses.latent * prediction.output_error + losses.attention * attention + losses.pixel * pixel
+        loss = losses.latent * prediction.output_error + losses.attention * attention
+        loss = loss + losses.pixel * pixel
         error = (prediction.x0.detach() - batch["target_latent"]).abs().mean()
         prior = (batch["composite_latent"] - batch["target_latent"]).abs().mean()
-        shown = {"latent": error / prior, "attention": attention.detach(), "alpha": alpha.detach().mean()}
-        return loss, {**shown, **parts}
+        shown = {"latent": error / prior, "attention": attention.detach()}
+        return loss, {**shown, "alpha": alpha.detach().mean(), **parts}
 
     def sample_grid(self) -> NDArray[np.uint8]:
-        """Source, target, composite, the first sampled latents decoded at 1 and 4 steps, alpha, slot masks."""
+        """Target, composite, samples of 1 and 4 steps decoded, the last alpha, slot masks."""
         device = next(self.modules.parameters()).device
         grid = {name: tensor.to(device) for name, tensor in self._grid.items()}
         count = len(grid["target_image"])
         condition = decoder_condition(grid["composite_image"], (grid["masks_image"] + 1) / 2)
-        columns = [grid["target_image"], grid["composite_image"]]
+        noise = torch.randn(grid["target_latent"].shape, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             slots, slot_masks = self.region_encoder(grid["region_image"])
             identity = self.identity_encoder(grid["aligned"])
-            noise = torch.randn(grid["target_latent"].shape, generator=torch.Generator().manual_seed(0)).to(device)
-            for num_steps in _GRID_STEPS:
-                latent = sample_dpm_solver(
-                    lambda x_t, t: self._denoise(x_t, torch.full((len(x_t),), t), grid, slots, identity)[0],
-                    noise,
-                    self._schedule,
-                    num_steps=num_steps,
-                )
-                image, alpha = self.decoder(latent[:count], condition)
-                columns.append(image)
-        columns.append(2 * alpha - 1)
+
+            def denoise(x_t: Tensor, t: int) -> Tensor:
+                return self._denoise(x_t, torch.full((len(x_t),), t), grid, slots, identity)[0]
+
+            latents = [
+                sample_dpm_solver(denoise, noise.to(device), self._schedule, num_steps=num_steps)
+                for num_steps in _GRID_STEPS
+            ]
+            decoded = [self.decoder(latent[:count], condition) for latent in latents]
+        columns = [grid["target_image"], grid["composite_image"], *(image for image, _ in decoded)]
+        columns.append(2 * decoded[-1][1] - 1)
         size = columns[0].shape[-2:]
         masks = F.interpolate(slot_masks[:count].float(), size=size) * 2 - 1
         return sheet(*columns, *(masks[:, k : k + 1] for k in range(masks.shape[1])))
@@ -136,15 +145,24 @@ class JointStage:
             identity = self.identity_encoder(batch["aligned"])
         noise, timesteps = torch.randn_like(x0), self._timesteps(len(x0)).to(x0.device)
         x_t = self._schedule.add_noise(x0, noise, timesteps)
-        predicted, output, attention = self._denoise(x_t, timesteps, self._dropped(batch), slots, identity)
+        shown = self._dropped(batch)
+        predicted, output, attention = self._denoise(x_t, timesteps, shown, slots, identity)
         wanted = self._parameterization.target(x0, noise, prior, timesteps)
-        return _Prediction(x0=predicted, output_error=(output - wanted).abs().mean(), attention=attention)
+        error = (output - wanted).abs().mean()
+        return _Prediction(x0=predicted, output_error=error, attention=attention)
 
     def _denoise(
-        self, x_t: Tensor, timesteps: Tensor, batch: dict[str, Tensor], slots: Tensor, identity: Tensor
+        self,
+        x_t: Tensor,
+        timesteps: Tensor,
+        batch: dict[str, Tensor],
+        slots: Tensor,
+        identity: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         prior = batch["composite_latent"]
-        condition = denoiser_condition(prior, batch["source_latent"], batch["masks"], is_full=self._config.sees_source)
+        condition = denoiser_condition(
+            prior, batch["source_latent"], batch["masks"], is_full=self._config.sees_source
+        )
         shown = self._parameterization.network_input(x_t, prior, timesteps)
         token = identity if self._config.denoiser.identity_width else None
         output, attention = self.denoiser(shown, timesteps.to(shown), condition, slots, token)
@@ -152,13 +170,14 @@ class JointStage:
         return self._parameterization.x0(output, x_t, prior, timesteps), output, attention
 
     def _dropped(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """On a share of the samples, hide the source's latent outside the face, so that slots carry it."""
-        keep = torch.rand(len(batch["masks"]), 1, 1, 1, device=batch["masks"].device) >= self._losses.drop_share
+        """On a share of the samples, hide the source's latent outside the face: slots carry it."""
+        drawn = torch.rand(len(batch["masks"]), 1, 1, 1, device=batch["masks"].device)
+        keep = drawn >= self._losses.drop_share
         shown = torch.maximum(keep.float(), batch["masks"][:, :1])
         return {**batch, "source_latent": batch["source_latent"] * shown}
 
     def _timesteps(self, count: int) -> Tensor:
-        """The noisiest timestep for the first share of the batch, log-normal noise levels for the rest.
+        """The noisiest timestep for the batch's first share, log-normal noise for the rest.
 
         The pixel losses are paid by the batch's first samples too: they teach the first step.
         """
@@ -176,12 +195,13 @@ class JointStage:
 
 
 def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full: bool) -> Tensor:
-    """What is concatenated to the noisy latent: the render's latent, and in the bundled model more (SPC, eq. 3)."""
+    """What is concatenated: the render's latent (SPC, eq. 3), and in the bundled model more."""
     return torch.cat([prior, source, masks], 1) if is_full else prior
 
 
 def _consistency(attention: Tensor, masks: Tensor) -> Tensor:
-    """ACR (eq. 8): the denoiser attends to a slot where the driver's image shows that slot's region."""
+    """ACR (eq. 8): attend to a slot where the driver's image shows that slot's region."""
     size = attention.shape[-2:]
-    wanted = masks if masks.shape[-2:] == size else F.interpolate(masks, size=size, mode="bilinear")
+    is_alike = masks.shape[-2:] == size
+    wanted = masks if is_alike else F.interpolate(masks, size=size, mode="bilinear")
     return F.mse_loss(attention.float(), wanted.detach())

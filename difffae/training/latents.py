@@ -1,12 +1,14 @@
-"""Between the stages: measure the latents' scale, and encode all training pairs once for the joint stage."""
+"""Between the stages: measure the latents' scale; encode all pairs once for the joint stage."""
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from difffae.checkpoint import load_module, save_tensors
@@ -22,11 +24,12 @@ log = logging.getLogger(__name__)
 
 
 def calibrate_encoder(config: Config, run_directory: Path) -> None:
-    """Write the trained encoder with its latents' mean and spread measured: latents/encoder.safetensors."""
+    """Write the trained encoder, its latents' mean and spread measured: latents/encoder."""
     encoder = Encoder(config.model.autoencoder)
     load_module(encoder, run_directory / "autoencoder" / "encoder.safetensors")
     reader = ShardReader(config.training.pairs, "pairs")
-    indices = np.linspace(0, len(reader) - 1, min(_CALIBRATION_SAMPLES, len(reader))).astype(np.int64)
+    count = min(_CALIBRATION_SAMPLES, len(reader))
+    indices = np.linspace(0, len(reader) - 1, count).astype(np.int64)
     encoder.eval().calibrate(pair_batch(reader, indices)["target"])
     folder = run_directory / "latents"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,14 +54,16 @@ def encode_pairs(config: Config, run_directory: Path) -> None:
         log.info("%s", path)
 
 
-def _encoded(encoder: nn.Module, reader: ShardReader, rows: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+def _encoded(
+    encoder: nn.Module, reader: ShardReader, rows: NDArray[np.int64]
+) -> Iterator[dict[str, NDArray[Any]]]:
     for begin in range(0, len(rows), _BATCH):
         batch = pair_batch(reader, rows[begin : begin + _BATCH])
+        names = ("target", "composite", "source")
+        pictures = [batch[name].to(memory_format=torch.channels_last) for name in names]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            part = {
-                name: encoder(batch[name].to(memory_format=torch.channels_last)).float().half().numpy()
-                for name in ("target", "composite", "source")
-            }
+            latents = [encoder(picture).float().half().numpy() for picture in pictures]
+        part = dict(zip(names, latents, strict=True))
         size = part["target"].shape[-1]
         masks = F.interpolate(batch["masks"], size=(size, size), mode="area")
         part["masks"] = (masks * 255).round().to(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""What the stages share: pictures to tensors and back, batches of shards, losses on pictures, sample sheets."""
+"""What stages share: pictures to tensors and back, batches of shards, losses, sample sheets."""
 
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from difffae.checkpoint import load_module
 from difffae.data.shards import ShardReader
 from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.training.config import LossConfig
-
 
 _PAIR = ("source", "target", "composite", "masks")
 
@@ -36,10 +35,17 @@ def sheet(*columns: Images) -> NDArray[np.uint8]:
 
 
 def pair_batch(
-    reader: ShardReader, indices: NDArray[np.int64], *, crop: int | None = None, random: np.random.Generator | None = None
+    reader: ShardReader,
+    indices: NDArray[np.int64],
+    *,
+    crop: int | None = None,
+    random: np.random.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Source, target, composite in [-1, 1] and the masks in [0, 1] of training pairs, or random crops of them."""
-    names = _PAIR if crop is None else _PAIR[1:]  # crops are for the decoder, which never sees the source
+    """Source, target and composite in [-1, 1] and masks in [0, 1] of training pairs.
+
+    With `crop`, random squares of that side, without the source: the decoder never sees it.
+    """
+    names = _PAIR if crop is None else _PAIR[1:]
     rows = [[reader.picture(name, int(index)) for name in names] for index in indices]
     if crop is not None and random is not None:
         rows = [random_crop(row, crop, random) for row in rows]
@@ -53,7 +59,9 @@ def decoder_condition(composite: Images, masks: Tensor) -> Float[Tensor, "b 6 h 
     return torch.cat([composite, 2 * masks - 1], 1)
 
 
-def random_crop(pictures: list[NDArray[np.uint8]], size: int, random: np.random.Generator) -> list[NDArray[np.uint8]]:
+def random_crop(
+    pictures: list[NDArray[np.uint8]], size: int, random: np.random.Generator
+) -> list[NDArray[np.uint8]]:
     """The same random square of each picture."""
     height, width = pictures[0].shape[:2]
     top, left = (int(random.integers(0, side - size + 1)) for side in (height, width))
@@ -72,7 +80,9 @@ class PictureLoss(nn.Module):
         if config.feature_weights is not None:
             self.features = load_feature_distance(config.feature_weights)
 
-    def forward(self, images: Images, targets: Images, face: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, images: Images, targets: Images, face: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and its parts to log. `face` (b, 1, h, w) marks pixels that count more."""
         difference = (images.float() - targets).abs()
         weighted = difference if face is None else difference * (1 + self.face * face)

@@ -1,4 +1,4 @@
-"""Slot pretraining (RSC, paper section 4.3): the region encoder learns to take a picture apart into regions."""
+"""Slot pretraining (RSC, paper section 4.3): the region encoder learns to take pictures apart."""
 
 from pathlib import Path
 
@@ -19,7 +19,9 @@ _GRID_SAMPLES = 6
 
 def region_input(image: Images, size: int) -> Images:
     """A picture at the size that the region encoder sees."""
-    return image if image.shape[-1] == size else F.interpolate(image, size=(size, size), mode="area")
+    if image.shape[-1] == size:
+        return image
+    return F.interpolate(image, size=(size, size), mode="area")
 
 
 class RegionsStage:
@@ -45,7 +47,9 @@ class RegionsStage:
     def sample_weights(self) -> None:
         """All alike."""
 
-    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
         """The targets, which are real photographs."""
         del generator
         images = to_images([self._reader.picture("target", int(index)) for index in indices])
@@ -66,5 +70,6 @@ class RegionsStage:
         with torch.no_grad():
             slots, masks = self.region_encoder(grid)
             merged, _ = self.broadcast_decoder(slots)
-        shown = [F.interpolate(image.float(), size=(128, 128)) for image in (grid, merged, 2 * masks - 1)]
+        columns = (grid, merged, 2 * masks - 1)
+        shown = [F.interpolate(column.float(), size=(128, 128)) for column in columns]
         return sheet(shown[0], shown[1], *(shown[2][:, k : k + 1] for k in range(masks.shape[1])))

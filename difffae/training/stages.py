@@ -51,7 +51,9 @@ def stage_recipes() -> Mapping[str, Recipe]:
     """Every stage that `python -m difffae.train` knows, by name, in the order of training."""
     return {
         "head_model": DirectRecipe(learn=_learn_head_model),
-        "autoencoder": GradientRecipe(trainer=lambda c: c.training.autoencoder, build=AutoencoderStage),
+        "autoencoder": GradientRecipe(
+            trainer=lambda c: c.training.autoencoder, build=AutoencoderStage
+        ),
         "calibrate": DirectRecipe(learn=calibrate_encoder),
         "decoder": GradientRecipe(trainer=lambda c: c.training.decoder, build=DecoderStage),
         "identity": GradientRecipe(trainer=lambda c: c.training.identity, build=IdentityStage),
