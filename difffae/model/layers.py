@@ -73,9 +73,12 @@ class ResBlock(nn.Module):
     def forward(self, x: Features, time: Tensor | None = None, identity: Identities | None = None) -> Features:
         """Same size out; `time` is the time embedding (b, width)."""
         h = self.conv1(F.silu(self.norm1(x)))
-        if self.time is not None:
+        if self.adain is not None:
+            h = self.adain(h, identity)
+        if self.time is not None:  # after AdaIN, which takes away any shift of a whole channel
             h = h + self.time(F.silu(time))[..., None, None]
-        h = self.adain(h, identity) if self.adain is not None else cast(nn.GroupNorm, self.norm2)(h)
+        if self.norm2 is not None:
+            h = self.norm2(h)
         h = self.conv2(F.silu(h))
         return cast(Tensor, h + (x if self.skip is None else self.skip(x)))
 
