@@ -1,0 +1,1 @@
+"""How good an output is: measurements on pixels and re-measured faces, for `difffae.evaluate`."""
