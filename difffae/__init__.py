@@ -1,4 +1,4 @@
-"""DiffFAE: one portrait, driven by a face, frame after frame. The public surface; loaded on first use."""
+"""DiffFAE: one portrait, driven by a face. The public surface; loaded on first use."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,21 +1,25 @@
-"""Named array types, the one legend of axes: h w image rows and columns, p mesh points, f triangles, b batch, c channels."""
+"""Named array types.
+
+The one legend of axes: h w image rows and columns, p mesh points, f triangles, b batch, c channels.
+"""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
-ImageU8 = UInt8[np.ndarray, "h w 3"]  # RGB
-MaskU8 = UInt8[np.ndarray, "h w"]  # 0 outside, 255 inside
-MaskF32 = Float32[np.ndarray, "h w"]  # 0 outside, 1 inside
-BoolMask = Bool[np.ndarray, "h w"]
-MapF32 = Float32[np.ndarray, "h w 2"]  # for each pixel the (x, y) to read from [px]
-ShadingF32 = Float32[np.ndarray, "h w 3"]  # multiplies albedo
-Points3 = Float32[np.ndarray, "p 3"]  # x right, y down, z away from the camera
-Points2 = Float32[np.ndarray, "p 2"]
-Normals = Float32[np.ndarray, "p 3"]
-Triangles = Int32[np.ndarray, "f 3"]
-Rotation = Float32[np.ndarray, "3 3"]
-Lighting = Float32[np.ndarray, "9 3"]  # second-order spherical harmonics, RGB
+ImageU8 = UInt8[NDArray[np.uint8], "h w 3"]  # RGB
+MaskU8 = UInt8[NDArray[np.uint8], "h w"]  # 0 outside, 255 inside
+MaskF32 = Float32[NDArray[np.float32], "h w"]  # 0 outside, 1 inside
+BoolMask = Bool[NDArray[np.bool_], "h w"]
+MapF32 = Float32[NDArray[np.float32], "h w 2"]  # for each pixel the (x, y) to read from [px]
+ShadingF32 = Float32[NDArray[np.float32], "h w 3"]  # multiplies albedo
+Points3 = Float32[NDArray[np.float32], "p 3"]  # x right, y down, z away from the camera
+Points2 = Float32[NDArray[np.float32], "p 2"]
+Normals = Float32[NDArray[np.float32], "p 3"]
+Triangles = Int32[NDArray[np.int32], "f 3"]
+Rotation = Float32[NDArray[np.float32], "3 3"]
+Lighting = Float32[NDArray[np.float32], "9 3"]  # second-order spherical harmonics, RGB
 
 Images = Float[Tensor, "b 3 h w"]  # RGB in [-1, 1]
 Latents = Float[Tensor, "b c h w"]

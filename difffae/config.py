@@ -50,12 +50,16 @@ class ModelConfig:
         condition = 2 * latent + NUM_MASKS if self.sees_source else latent
         _require("denoiser.latent_channels", self.denoiser.latent_channels, latent)
         _require("denoiser.condition_channels", self.denoiser.condition_channels, condition)
-        _require("denoiser.latent_size", self.denoiser.latent_size, self.image_size // self.autoencoder.factor)
+        _require(
+            "denoiser.latent_size",
+            self.denoiser.latent_size,
+            self.image_size // self.autoencoder.factor,
+        )
         _require("denoiser.slot_width", self.denoiser.slot_width, self.region_encoder.slot_width)
         if self.denoiser.identity_width not in (0, self.identity.width):
             raise ValueError(
-                f"denoiser.identity_width is {self.denoiser.identity_width}; expected identity.width "
-                f"{self.identity.width}, or 0 for no identity token"
+                f"denoiser.identity_width is {self.denoiser.identity_width}; expected "
+                f"identity.width {self.identity.width}, or 0 for no identity token"
             )
 
 
@@ -71,7 +75,9 @@ def read_model_config(path: Path) -> ModelConfig:
     try:
         given = parser.parse_path(str(path))
         model = parser.instantiate(given).model
-    except Exception as error:  # jsonargparse raises ArgumentError, TypeError, OSError and YAML's own
+    except (
+        Exception
+    ) as error:  # jsonargparse raises ArgumentError, TypeError, OSError and YAML's own
         raise ValueError(f"{path} is not a model configuration: {error}") from error
     if not isinstance(model, ModelConfig):
         raise ValueError(f"{path} is not a model configuration: its part model gave {type(model)}")
