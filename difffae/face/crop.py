@@ -56,16 +56,24 @@ def portrait_box(points: Points3, height: int, width: int) -> CropBox:
 
 
 def crop(image: ImageU8, box: CropBox, output_size: int) -> ImageU8:
-    """Cut the box out and resize it to a square of `output_size`; pixels outside repeat the border."""
+    """Cut the box out, resized to a square of `output_size`; pixels outside repeat the border."""
     left, top, size = round(box.left), round(box.top), max(round(box.size), 1)
     height, width = image.shape[:2]
-    rows, columns = slice(max(top, 0), min(top + size, height)), slice(max(left, 0), min(left + size, width))
+    rows, columns = (
+        slice(max(top, 0), min(top + size, height)),
+        slice(max(left, 0), min(left + size, width)),
+    )
     patch = image[rows, columns]
     if patch.size == 0:
         raise ValueError(f"Got a crop box outside the {width}x{height} picture: {box}")
-    missing = (rows.start - top, top + size - rows.stop, columns.start - left, left + size - columns.stop)
+    missing = (
+        rows.start - top,
+        top + size - rows.stop,
+        columns.start - left,
+        left + size - columns.stop,
+    )
     if any(missing):
-        patch = cv2.copyMakeBorder(patch, *missing, borderType=cv2.BORDER_REPLICATE)
+        patch = np.asarray(cv2.copyMakeBorder(patch, *missing, borderType=cv2.BORDER_REPLICATE))
     if size == output_size:
         return np.ascontiguousarray(patch)
     shrinking = cv2.INTER_AREA if size > output_size else cv2.INTER_CUBIC

@@ -1,17 +1,20 @@
-"""The bundled head model: linear shape and expression bases over MediaPipe's points, learned from tracked clips."""
+"""The bundled head model: linear shape and expression bases over MediaPipe's points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from difffae.arrays import Points3, Triangles
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
 NUM_MESH_POINTS = 468
-# Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris centre.
+Coefficients = Float32[NDArray[np.float32], " n"]
+# Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
 EYE_RINGS = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -50,9 +53,9 @@ def mouth_triangles() -> Triangles:
 class Pose:
     """A similarity from head units to pixels: points = scale * rotation @ head + translation."""
 
-    rotation: Float32[np.ndarray, "3 3"]
+    rotation: Float32[NDArray[np.float32], "3 3"]
     scale: float
-    translation: Float32[np.ndarray, " 3"]
+    translation: Float32[NDArray[np.float32], " 3"]
 
     def to_head(self, points: Points3) -> Points3:
         """Pixels to head units and axes."""
@@ -63,7 +66,7 @@ class Pose:
         return (self.scale * head @ self.rotation.T + self.translation).astype(np.float32)
 
 
-def align(points: Points3, template: Points3, weights: Float32[np.ndarray, " p"]) -> Pose:
+def align(points: Points3, template: Points3, weights: Float32[NDArray[np.float32], " p"]) -> Pose:
     """The similarity that lays the template over the points best (Umeyama 1991, weighted)."""
     share = (weights / weights.sum())[:, None].astype(np.float64)
     centre, middle = (share * points).sum(0), (share * template).sum(0)
@@ -73,19 +76,25 @@ def align(points: Points3, template: Points3, weights: Float32[np.ndarray, " p"]
     rotation = left * sign @ right
     scale = float((singular * sign).sum() / (share * (template - middle) ** 2).sum())
     translation = centre - scale * rotation @ middle
-    return Pose(rotation=rotation.astype(np.float32), scale=scale, translation=translation.astype(np.float32))
+    return Pose(
+        rotation=rotation.astype(np.float32),
+        scale=scale,
+        translation=translation.astype(np.float32),
+    )
 
 
 class FaceMeshModel:
-    """Linear 3DMM: head = mean + shape_basis·shape + expression_basis·expression (paper eq. 2 without skinning).
+    """Linear 3DMM: head = mean + shape_basis·shape + expression_basis·expression.
+
+    The paper's eq. 2 without skinning; the bases are learned from tracked clips.
 
     Args:
         tensors: `mean` (468, 3) in head units (RMS radius 1), `shape_basis` (n, 468, 3) and
-            `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,) how
-            little a point moves with expression, `skin_triangles` (f, 3).
+            `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,)
+            how little a point moves with expression, `skin_triangles` (f, 3).
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
         self.mean = tensors["mean"].astype(np.float32)
         self.shape_basis = tensors["shape_basis"].astype(np.float32)
         self.expression_basis = tensors["expression_basis"].astype(np.float32)
@@ -101,15 +110,12 @@ class FaceMeshModel:
         return np.concatenate([self.skin_triangles, eye_triangles()])
 
     def fit(self, points: Points3) -> FittedFace:
-        """See `HeadModel.fit`: the most probable shape and expression under their learned spreads."""
-        num_shape = len(self.shape_basis)
-        explained = self.mean
-        for _ in range(_FIT_ROUNDS):
-            pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
-            head = pose.to_head(points)
-            both = self._solve_both @ (head[:NUM_MESH_POINTS] - self.mean).ravel()
-            shape, expression = both[:num_shape], both[num_shape:]
-            explained = self._head(shape, expression)
+        """See `HeadModel.fit`; the most probable shape and expression under their spreads."""
+        pose, head = self._aligned(points, self.mean)
+        shape, expression, explained = self._explain(head)
+        for _ in range(_FIT_ROUNDS - 1):
+            pose, head = self._aligned(points, explained)
+            shape, expression, explained = self._explain(head)
         parameters = _parameters(pose, head, shape, expression)
         residual = head - self._with_irises(head[:NUM_MESH_POINTS], parameters.gaze)
         residual[:NUM_MESH_POINTS] = head[:NUM_MESH_POINTS] - explained
@@ -118,12 +124,11 @@ class FaceMeshModel:
     def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
         """See `HeadModel.track`."""
         neutral = self._head(person.shape, np.zeros(len(self.expression_basis), np.float32))
-        explained = neutral
-        for _ in range(_FIT_ROUNDS):
-            pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
-            head = pose.to_head(points)
+        pose, head = self._aligned(points, neutral)
+        expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
+        for _ in range(_FIT_ROUNDS - 1):
+            pose, head = self._aligned(points, self._head(person.shape, expression))
             expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
-            explained = self._head(person.shape, expression)
         return _parameters(pose, head, person.shape, expression)
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
@@ -132,14 +137,28 @@ class FaceMeshModel:
         head = self._with_irises(skin, parameters.gaze)
         head[NUM_MESH_POINTS:] += residual[NUM_MESH_POINTS:]
         translation = np.array([*parameters.translation, 0], np.float32)
-        pose = Pose(rotation=matrix(parameters.rotation), scale=parameters.scale, translation=translation)
+        pose = Pose(
+            rotation=matrix(parameters.rotation), scale=parameters.scale, translation=translation
+        )
         return pose.to_picture(head)
 
-    def _head(self, shape: Float32[np.ndarray, " s"], expression: Float32[np.ndarray, " e"]) -> Points3:
-        moved = np.tensordot(shape, self.shape_basis, 1) + np.tensordot(expression, self.expression_basis, 1)
-        return (self.mean + moved).astype(np.float32)
+    def _aligned(self, points: Points3, explained: Points3) -> tuple[Pose, Points3]:
+        """The pose under which the points are nearest an explanation, and they in head units."""
+        pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
+        return pose, pose.to_head(points)
 
-    def _with_irises(self, skin: Points3, gaze: Float32[np.ndarray, " 4"]) -> Points3:
+    def _explain(self, head: Points3) -> tuple[Coefficients, Coefficients, Points3]:
+        """Shape and expression of points in head units, and the points they explain."""
+        both = self._solve_both @ (head[:NUM_MESH_POINTS] - self.mean).ravel()
+        shape, expression = np.split(both, [len(self.shape_basis)])
+        return shape, expression, self._head(shape, expression)
+
+    def _head(self, shape: Coefficients, expression: Coefficients) -> Points3:
+        moved = np.tensordot(shape, self.shape_basis, 1)
+        moved = moved + np.tensordot(expression, self.expression_basis, 1)
+        return np.asarray(self.mean + moved, np.float32)
+
+    def _with_irises(self, skin: Points3, gaze: Float32[NDArray[np.float32], " 4"]) -> Points3:
         """Append both irises, all five points of each at its centre."""
         irises = np.empty((10, 3), np.float32)
         for eye, corners in enumerate(EYE_CORNERS):
@@ -149,7 +168,9 @@ class FaceMeshModel:
         return np.concatenate([skin, irises])
 
 
-def _parameters(pose: Pose, head: Points3, shape: np.ndarray, expression: np.ndarray) -> FaceParameters:
+def _parameters(
+    pose: Pose, head: Points3, shape: Coefficients, expression: Coefficients
+) -> FaceParameters:
     gaze = [
         head[iris, :2] - head[list(corners), :2].mean(0)
         for iris, corners in zip(IRIS_CENTRES, EYE_CORNERS, strict=True)
@@ -164,7 +185,9 @@ def _parameters(pose: Pose, head: Points3, shape: np.ndarray, expression: np.nda
     )
 
 
-def _ridge_solver(basis: Float32[np.ndarray, "n p 3"], noise: float) -> Float32[np.ndarray, "n p3"]:
+def _ridge_solver(
+    basis: Float32[NDArray[np.float32], "n p 3"], noise: float
+) -> Float32[NDArray[np.float32], "n p3"]:
     """The matrix from point offsets to the most probable coefficients of unit spread."""
     weights = np.ones(basis.shape[1:], np.float64)
     weights[:, 2] = _DEPTH_WEIGHT

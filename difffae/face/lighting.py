@@ -1,28 +1,31 @@
-"""Second-order spherical-harmonic light: from normals to shading, and from a portrait to its light."""
+"""Second-order spherical-harmonic light: normals to shading, and a portrait to its light."""
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from difffae.arrays import Lighting, Normals
 
-# Lambertian reflection of each harmonic (DECA's constants: model.md 3.4, after Ramamoorthi & Hanrahan 2001).
+# Lambertian reflection of each harmonic (DECA's constants: model.md 3.4, after Ramamoorthi &
+# Hanrahan 2001).
 _CONSTANTS = np.array(
-    [0.282095, 1.023327, 1.023327, 1.023327, 0.858086, 0.858086, 0.858086, 0.429043, 0.247708], np.float32
+    [0.282095, 1.023327, 1.023327, 1.023327, 0.858086, 0.858086, 0.858086, 0.429043, 0.247708],
+    np.float32,
 )
 SHADING_RANGE = (0.35, 1.9)  # around a mean of 1: what a portrait's skin plausibly shows
 
 
-def basis(normals: Normals) -> Float32[np.ndarray, "p 9"]:
+def basis(normals: Normals) -> Float32[NDArray[np.float32], "p 9"]:
     """The nine harmonics at unit normals, in DECA's order: 1, x, y, z, xy, xz, yz, x²-y², 3z²-1."""
     x, y, z = normals.T
     columns = [np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
-    return np.stack(columns, -1).astype(np.float32) * _CONSTANTS
+    return np.asarray(np.stack(columns, -1).astype(np.float32) * _CONSTANTS)
 
 
-def shade(normals: Normals, lighting: Lighting) -> Float32[np.ndarray, "p 3"]:
+def shade(normals: Normals, lighting: Lighting) -> Float32[NDArray[np.float32], "p 3"]:
     """Shading that multiplies albedo, for each normal and colour channel (model.md 3.4)."""
     shading = basis(normals) @ lighting
-    return np.clip(shading, *SHADING_RANGE).astype(np.float32)
+    return np.asarray(np.clip(shading, *SHADING_RANGE), np.float32)
 
 
 def uniform_lighting() -> Lighting:
@@ -32,7 +35,9 @@ def uniform_lighting() -> Lighting:
     return lighting
 
 
-def estimate_lighting(normals: Normals, colours: Float32[np.ndarray, "p 3"], *, ridge: float = 0.02) -> Lighting:
+def estimate_lighting(
+    normals: Normals, colours: Float32[NDArray[np.float32], "p 3"], *, ridge: float = 0.02
+) -> Lighting:
     """The light under which skin of one albedo would look like these colours.
 
     Least squares with three rounds of reweighting, so that brows, lips and beard weigh little. The
@@ -54,4 +59,4 @@ def estimate_lighting(normals: Normals, colours: Float32[np.ndarray, "p 3"], *, 
         error = np.abs(relative - terms @ lighting).mean(-1)
         weights = (1 / (1 + (error / 0.12) ** 2)).astype(np.float32)
     mean = (terms @ lighting).mean(0)
-    return (lighting / np.maximum(mean, 1e-3)).astype(np.float32)
+    return np.asarray(lighting / np.maximum(mean, 1e-3), np.float32)

@@ -1,4 +1,4 @@
-"""The default tracker: MediaPipe's face mesh and person segmentation, whose models come in its wheel."""
+"""The default tracker: MediaPipe's face mesh and segmentation, whose models come in its wheel."""
 
 import contextlib
 import os
@@ -64,10 +64,17 @@ class MediaPipeTracker:
             from mediapipe.python.solutions import face_detection, face_mesh
 
             self._mesh = face_mesh.FaceMesh(
-                static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.3
+                static_image_mode=True,
+                refine_landmarks=True,
+                max_num_faces=1,
+                min_detection_confidence=0.3,
             )
-            self._detector = face_detection.FaceDetection(model_selection=1, min_detection_confidence=0.5)
-            self._near_detector = face_detection.FaceDetection(model_selection=0, min_detection_confidence=0.5)
+            self._detector = face_detection.FaceDetection(
+                model_selection=1, min_detection_confidence=0.5
+            )
+            self._near_detector = face_detection.FaceDetection(
+                model_selection=0, min_detection_confidence=0.5
+            )
             self._mesh.process(np.zeros((64, 64, 3), np.uint8))
 
     def find_faces(self, image: ImageU8) -> list[Points3]:
@@ -97,7 +104,11 @@ class MediaPipeTracker:
         """Square face boxes (left, top, size) [px], the largest first."""
         height, width = image.shape[:2]
         shrink = min(1.0, DETECTION_SIDE_PX / max(height, width))
-        small = image if shrink == 1 else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        small = (
+            image
+            if shrink == 1
+            else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        )
         boxes = []
         for detector in (self._near_detector, self._detector):
             for found in detector.process(np.ascontiguousarray(small)).detections or ():
@@ -147,7 +158,7 @@ def _extent(points: Points3) -> float:
 
 
 def _same_face(points: Points3, other: Points3) -> bool:
-    """Whether two meshes cover the same face: centres within half a face, sizes within a factor 1.6."""
+    """Whether two meshes cover one face: centres within half a face, sizes within 1.6 times."""
     distance = float(np.linalg.norm(points[:, :2].mean(0) - other[:, :2].mean(0)))
     sizes = sorted((_extent(points), _extent(other)))
     return distance < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]

@@ -34,7 +34,7 @@ class HeadModel(Protocol):
         ...
 
     def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
-        """Explain points of a known person: the shape is `person`'s, expression and pose are found."""
+        """Explain points of a known person: shape is `person`'s, expression and pose are found."""
         ...
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:

@@ -1,6 +1,6 @@
 """A driver's motion over time: tracked points in, what the source's face should do out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -35,14 +35,16 @@ class Stage:
     crop_size: int
 
     def overlay(self, driver: FaceParameters, frame: Frame) -> FaceParameters:
-        """The driver's face in the crop's pixels, its picture centred over the source's, sides fitted."""
+        """The driver's face in the crop's pixels: pictures laid centre on centre, sides fitted."""
         grow = min(self.height, self.width) / min(frame.height, frame.width)
         middle = np.array([frame.width, frame.height], np.float32) / 2
         centre = np.array([self.width, self.height], np.float32) / 2
         corner = np.array([self.box.left, self.box.top], np.float32)
         to_crop = self.crop_size / self.box.size
         translation = ((driver.translation - middle) * grow + centre - corner) * to_crop
-        return replace(driver, scale=driver.scale * grow * to_crop, translation=translation.astype(np.float32))
+        return replace(
+            driver, scale=driver.scale * grow * to_crop, translation=translation.astype(np.float32)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +73,24 @@ class MotionControls:
 
     motion: Motion
     strength: float
-    smoothing: SmoothingConfig = SmoothingConfig()
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
-def take_reference(points: Points3, stage: Stage, frame: Frame, head_model: HeadModel) -> MotionState:
+def take_reference(
+    points: Points3, stage: Stage, frame: Frame, head_model: HeadModel
+) -> MotionState:
     """A state whose reference is this frame."""
     reference = stage.overlay(head_model.fit(points).parameters, frame)
     return MotionState(reference=reference, points=points)
 
 
 def follow(
-    points: Points3, state: MotionState, stage: Stage, frame: Frame, head_model: HeadModel, controls: MotionControls
+    points: Points3,
+    state: MotionState,
+    stage: Stage,
+    frame: Frame,
+    head_model: HeadModel,
+    controls: MotionControls,
 ) -> MotionState:
     """Carry one tracked frame over; `shown` of the answer is what the source's face should do."""
     if state.reference is None:
@@ -99,7 +108,9 @@ def follow(
         strength=controls.strength,
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
-    return MotionState(reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0)
+    return MotionState(
+        reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0
+    )
 
 
 def lose(state: MotionState, stage: Stage) -> MotionState:
@@ -115,7 +126,7 @@ def lose(state: MotionState, stage: Stage) -> MotionState:
 
 
 def distance(driver: FaceParameters, source: FaceParameters) -> float:
-    """How far a driver's expression and pose are from the source's: what a good reference keeps small."""
+    """How far a driver's expression and pose are from the source's: small for a good reference."""
     expression = float(np.abs(driver.expression - source.expression).mean())
     turn = float(np.linalg.norm(driver.rotation - source.rotation))
     return expression + 2 * turn
@@ -125,7 +136,8 @@ def _units(reference: FaceParameters) -> Vector:
     """Usual change of each motion signal, so that one filter setting serves all."""
     size = len(reference.expression)
     rest = np.array([0.05, 0.1 * reference.scale, 0.1 * reference.scale], np.float32)
-    return np.concatenate([np.ones(size), np.full(4, 0.03), np.full(3, 0.1), rest]).astype(np.float32)
+    units = [np.ones(size), np.full(4, 0.03), np.full(3, 0.1), rest]
+    return np.asarray(np.concatenate(units), np.float32)
 
 
 def _is_framed_alike(source: FaceParameters, reference: FaceParameters) -> bool:

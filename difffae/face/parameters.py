@@ -5,10 +5,11 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 Motion = Literal["relative", "absolute"]
-Vector = Float32[np.ndarray, " n"]
+Vector = Float32[NDArray[np.float32], " n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +26,18 @@ class FaceParameters:
         translation: where the head's origin is in the picture [px].
     """
 
-    shape: Float32[np.ndarray, " shape"]
-    expression: Float32[np.ndarray, " expression"]
-    gaze: Float32[np.ndarray, " 4"]
-    rotation: Float32[np.ndarray, " 3"]
+    shape: Float32[NDArray[np.float32], " shape"]
+    expression: Float32[NDArray[np.float32], " expression"]
+    gaze: Float32[NDArray[np.float32], " 4"]
+    rotation: Float32[NDArray[np.float32], " 3"]
     scale: float
-    translation: Float32[np.ndarray, " 2"]
+    translation: Float32[NDArray[np.float32], " 2"]
 
     def motion_vector(self) -> Vector:
-        """All that moves over time, as one vector: expression, gaze, rotation, log scale, translation."""
+        """All that moves, as one vector: expression, gaze, rotation, log scale, translation."""
         rest = [np.log(self.scale), *self.translation]
         parts = [self.expression, self.gaze, self.rotation, np.array(rest, np.float32)]
-        return np.concatenate(parts).astype(np.float32)
+        return np.asarray(np.concatenate(parts), np.float32)
 
     def with_motion(self, vector: Vector) -> "FaceParameters":
         """The same face with the motion of a vector made by `motion_vector`."""
@@ -52,14 +53,14 @@ class FaceParameters:
         )
 
 
-def matrix(rotation: Float32[np.ndarray, " 3"]) -> Float32[np.ndarray, "3 3"]:
+def matrix(rotation: Float32[NDArray[np.float32], " 3"]) -> Float32[NDArray[np.float32], "3 3"]:
     """The rotation matrix of an axis-angle vector [rad]."""
-    return Rotation.from_rotvec(rotation).as_matrix().astype(np.float32)
+    return np.asarray(Rotation.from_rotvec(rotation).as_matrix(), np.float32)
 
 
-def axis_angle(rotation: Float32[np.ndarray, "3 3"]) -> Float32[np.ndarray, " 3"]:
+def axis_angle(rotation: Float32[NDArray[np.float32], "3 3"]) -> Float32[NDArray[np.float32], " 3"]:
     """The axis-angle vector [rad] of a rotation matrix."""
-    return Rotation.from_matrix(rotation).as_rotvec().astype(np.float32)
+    return np.asarray(Rotation.from_matrix(rotation).as_rotvec(), np.float32)
 
 
 def retarget(
@@ -74,12 +75,14 @@ def retarget(
     """Move the source's face as the driver's moves; the source's shape stays.
 
     Relative motion adds to the source what has changed in the driver since the reference: the
-    expression, the turn of the head, its shift in units of head size, and its growth. Absolute motion
-    takes the driver's expression and pose as they are, and the place too where both are framed alike.
+    expression, the turn of the head, its shift in units of head size, and its growth. Absolute
+    motion takes the driver's expression and pose as they are, and the place too where both are
+    framed alike.
 
     Args:
         source: the portrait's face, in the pixels of its crop.
-        driver: the driver's face now, in the same pixels once both pictures are laid over each other.
+        driver: the driver's face now, in the same pixels once both pictures are laid over each
+            other.
         reference: the driver's face in the reference frame, in the driver's pixels.
         motion: which of the two.
         strength: share of the way from the source to the moved face, 1 the full motion.

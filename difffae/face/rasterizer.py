@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from jaxtyping import Float32, Int32
+from numpy.typing import NDArray
 
 from difffae.arrays import Points3, Triangles
 
@@ -22,9 +23,9 @@ class Fragments:
         depth: z of the surface there, infinite where there is none.
     """
 
-    pix_to_face: Int32[np.ndarray, "h w"]
-    barycentric: Float32[np.ndarray, "h w 3"]
-    depth: Float32[np.ndarray, "h w"]
+    pix_to_face: Int32[NDArray[np.int32], "h w"]
+    barycentric: Float32[NDArray[np.float32], "h w 3"]
+    depth: Float32[NDArray[np.float32], "h w"]
 
 
 def rasterize(points: Points3, triangles: Triangles, size: int) -> Fragments:
@@ -42,15 +43,23 @@ def rasterize(points: Points3, triangles: Triangles, size: int) -> Fragments:
     return Fragments(pix_to_face=pix_to_face, barycentric=barycentric, depth=depth)
 
 
-def interpolate(fragments: Fragments, triangles: Triangles, values: Float32[np.ndarray, "p n"]) -> Float32[np.ndarray, "h w n"]:
+def interpolate(
+    fragments: Fragments, triangles: Triangles, values: Float32[NDArray[np.float32], "p n"]
+) -> Float32[NDArray[np.float32], "h w n"]:
     """Values given at the corners, at each pixel; 0 where there is no triangle."""
     height, width = fragments.pix_to_face.shape
     out = np.zeros((height, width, values.shape[1]), np.float32)
-    _interpolate(fragments.pix_to_face, fragments.barycentric, triangles, np.ascontiguousarray(values, np.float32), out)
+    _interpolate(
+        fragments.pix_to_face,
+        fragments.barycentric,
+        triangles,
+        np.ascontiguousarray(values, np.float32),
+        out,
+    )
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     for face in range(triangles.shape[0]):
@@ -79,7 +88,7 @@ def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[n
                     barycentric[row, column, 2] = w
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _interpolate(pix_to_face, barycentric, triangles, values, out):  # type: ignore[no-untyped-def]
     height, width = pix_to_face.shape
     for row in range(height):

@@ -1,18 +1,36 @@
-"""Parameters to the rendered condition: the textured, lit face over the moved portrait (paper section 4.2, R).
+"""Parameters to the rendered condition: the lit face over the moved portrait (paper 4.2, R).
 
-Both layers are maps that say where in the portrait a pixel comes from, so that the same condition can
-be composed at the networks' 256 pixels and at the portrait's own resolution.
+Both layers are maps that say where in the portrait a pixel comes from, so that the same condition
+can be composed at the networks' 256 pixels and at the portrait's own resolution.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, Lighting, MapF32, MaskF32, Normals, Points3, ShadingF32, Triangles
-from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel, eye_triangles, mouth_triangles
-from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES
+from difffae.arrays import (
+    ImageU8,
+    Lighting,
+    MapF32,
+    MaskF32,
+    Normals,
+    Points3,
+    ShadingF32,
+    Triangles,
+)
+from difffae.face.facemesh import (
+    EYE_DEPTH,
+    IRIS_CENTRES,
+    LOWER_LIP,
+    UPPER_LIP,
+    FaceMeshModel,
+    eye_triangles,
+    mouth_triangles,
+)
 from difffae.face.lighting import shade
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
@@ -21,8 +39,14 @@ from difffae.face.surroundings import SurroundingsConfig, head_map
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _RELIGHT_RANGE = (0.6, 1.6)
-_OPEN_MOUTH = (0.03, 0.09)  # opening of the source's lips that shows nothing .. an inside to reuse [head units]
+_OPEN_MOUTH = (
+    0.03,
+    0.09,
+)  # opening of the source's lips that shows nothing .. an inside to reuse [head units]
 _MOUTH_DARKNESS = 0.35  # an inside never seen, as a share of the lips' own colour
+
+
+_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +69,12 @@ class Warp:
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """A source's pictures, all of one size: the portrait, the person's mask and the background behind."""
+    """A source's pictures, all of one size: the portrait, its person's mask, what is behind."""
 
     portrait: ImageU8
     person: MaskF32
     plate: ImageU8
-    mouth_colour: Float32[np.ndarray, " 3"]
+    mouth_colour: Float32[NDArray[np.float32], " 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +99,9 @@ class Condition:
 class Renderer:
     """Renders conditions of one head model."""
 
-    def __init__(self, head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int = 256) -> None:
+    def __init__(
+        self, head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int = 256
+    ) -> None:
         self._model = head_model
         self._surroundings = surroundings
         self._skin = head_model.skin_triangles
@@ -87,7 +113,9 @@ class Renderer:
         """Unit normals at the mesh points, out of the head; zero at points of no skin triangle."""
         return vertex_normals(points, self._skin)
 
-    def warp(self, source: FittedFace, target: FaceParameters, lighting: tuple[Lighting, Lighting]) -> Warp:
+    def warp(
+        self, source: FittedFace, target: FaceParameters, lighting: tuple[Lighting, Lighting]
+    ) -> Warp:
         """Where everything comes from once the source's face has the target's parameters.
 
         Args:
@@ -109,7 +137,8 @@ class Renderer:
             face_map=image[..., :2],
             head_map=head_map(source.parameters, target, self._surroundings, self._size),
             face_weight=_feather(covered),
-            mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7) * _unseen(before, source.parameters.scale),
+            mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
+            * _unseen(before, source.parameters.scale),
             relight=np.where(covered[..., None] > 0, image[..., 2:], 1).astype(np.float32),
         )
 
@@ -119,7 +148,11 @@ class Renderer:
         return (fragments.pix_to_face >= len(self._skin)).astype(np.float32)
 
     def condition(
-        self, source: FittedFace, layers: Layers, target: FaceParameters, lighting: tuple[Lighting, Lighting]
+        self,
+        source: FittedFace,
+        layers: Layers,
+        target: FaceParameters,
+        lighting: tuple[Lighting, Lighting],
     ) -> Condition:
         """Render the condition of a target; see `warp`."""
         warp = self.warp(source, target, lighting)
@@ -156,7 +189,7 @@ def enlarge(warp: Warp, size: int) -> Warp:
     """The same warp for a crop of another size."""
     factor = size / warp.head_map.shape[0]
 
-    def resized(values: np.ndarray) -> np.ndarray:
+    def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR))
 
     def moved(positions: MapF32) -> MapF32:
@@ -179,18 +212,20 @@ def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
     for k in range(3):
         np.add.at(normals, triangles[:, k], faces)
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
-    return (normals / np.maximum(length, 1e-6)).astype(np.float32)
+    return np.asarray(normals / np.maximum(length, 1e-6), np.float32)
 
 
-def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[np.ndarray, " 3"]:
+def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[NDArray[np.float32], " 3"]:
     """What the inside of a mouth never seen is painted with: the lips' colour, darkened."""
     at = np.rint(points[list(UPPER_LIP + LOWER_LIP), :2]).astype(int)
     columns, rows = np.clip(at.T, 0, portrait.shape[0] - 1)
-    return (_MOUTH_DARKNESS * np.median(portrait[rows, columns], axis=0)).astype(np.float32)
+    return np.asarray(_MOUTH_DARKNESS * np.median(portrait[rows, columns], axis=0), np.float32)
 
 
-def _read(image: np.ndarray, positions: MapF32) -> np.ndarray:
-    return np.asarray(cv2.remap(image, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
+    no_map = np.empty(0, np.float32)  # the first holds both x and y
+    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(shown, image.dtype)
 
 
 def _feather(covered: MaskF32) -> MaskF32:

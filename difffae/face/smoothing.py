@@ -1,8 +1,10 @@
-"""One-Euro filter: steady when still, quick when moving (Casiez et al. 2012), as a pure function of its state."""
+"""One-Euro filter (Casiez et al. 2012): steady when still, quick when moving; a pure function."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difffae.face.parameters import Vector
 
@@ -44,7 +46,7 @@ def smooth(signal: Vector, state: SmoothingState | None, config: SmoothingConfig
     return SmoothingState(value=value.astype(np.float32), speed=speed.astype(np.float32))
 
 
-def _share(cutoff_hz: np.ndarray | np.float32, frame_rate_hz: float) -> np.ndarray:
+def _share(cutoff_hz: NDArray[Any] | np.float32, frame_rate_hz: float) -> NDArray[Any]:
     """How much of a new measurement passes a first-order low-pass of that cutoff."""
     turn = 2 * np.pi * np.asarray(cutoff_hz) / frame_rate_hz
     return np.asarray(turn / (turn + 1))

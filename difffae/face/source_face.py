@@ -26,7 +26,11 @@ class SourceFace:
 
 
 def build_source_face(
-    image: ImageU8, points: Points3, person: MaskF32, head_model: FaceMeshModel, fitted: FittedFace | None = None
+    image: ImageU8,
+    points: Points3,
+    person: MaskF32,
+    head_model: FaceMeshModel,
+    fitted: FittedFace | None = None,
 ) -> SourceFace:
     """Take a square crop apart.
 
@@ -44,7 +48,9 @@ def build_source_face(
         plate=background_plate(image, person),
         mouth_colour=mouth_colour(image, points),
     )
-    return SourceFace(fitted=fitted, lighting=portrait_lighting(image, points, head_model), layers=layers)
+    return SourceFace(
+        fitted=fitted, lighting=portrait_lighting(image, points, head_model), layers=layers
+    )
 
 
 def portrait_lighting(image: ImageU8, points: Points3, head_model: FaceMeshModel) -> Lighting:

@@ -13,7 +13,6 @@ import numpy as np
 from difffae.arrays import ImageU8, MapF32, MaskF32
 from difffae.face.parameters import FaceParameters, matrix
 
-
 PLATE_SHRINK = 4  # the hole is filled at a quarter of the size: what lies behind is guessed anyway
 
 
@@ -24,14 +23,20 @@ class SurroundingsConfig:
     depth: float = 1.2  # of the ball's centre behind the face's centre
     radius: float = 1.4
     chin: float = 1.0  # below the face's centre; there the neck begins to bend
-    neck: float = 0.9  # length over which the motion fades below the chin, for a head that stays in place
-    lean: float = 1.0  # how much longer for each head unit that the head is shifted: the body leans along
+    neck: float = (
+        0.9  # length over which the motion fades below the chin, for a head that stays in place
+    )
+    lean: float = (
+        1.0  # how much longer for each head unit that the head is shifted: the body leans along
+    )
     slope: float = 0.1  # how much lower the bend begins at the sides
     reach: float = 3.6  # from the face's centre; beyond it, over another `fade`, nothing moves
     fade: float = 1.2
 
 
-def head_map(source: FaceParameters, target: FaceParameters, config: SurroundingsConfig, size: int) -> MapF32:
+def head_map(
+    source: FaceParameters, target: FaceParameters, config: SurroundingsConfig, size: int
+) -> MapF32:
     """Where in the source crop each pixel around the target's head comes from.
 
     Args:
@@ -45,14 +50,17 @@ def head_map(source: FaceParameters, target: FaceParameters, config: Surrounding
     shift = float(np.linalg.norm(target.translation - source.translation)) / target.scale
     neck = config.neck + config.lean * shift
     out = np.empty((size, size, 2), np.float32)
+    centres = np.stack([matrix(face.rotation)[:, 2] * config.depth for face in (target, source)])
+    shape = [config.radius, config.chin, neck, config.slope, config.reach, config.fade]
     _fill_map(
         out,
         turn.astype(np.float64),
-        (matrix(target.rotation)[:, 2] * config.depth).astype(np.float64),
-        (matrix(source.rotation)[:, 2] * config.depth).astype(np.float64),
+        centres.astype(np.float64),
         (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float64),
-        np.array([*target.translation, target.scale, *source.translation, source.scale], np.float64),
-        np.array([config.radius, config.chin, neck, config.slope, config.reach, config.fade], np.float64),
+        np.array(
+            [*target.translation, target.scale, *source.translation, source.scale], np.float64
+        ),
+        np.array(shape, np.float64),
     )
     return out
 
@@ -69,8 +77,9 @@ def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
     return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _fill_map(out, turn, target_centre, source_centre, down, poses, shape):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True)
+def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untyped-def]
+    target_centre, source_centre = centres
     tx, ty, target_scale, sx, sy, source_scale = poses
     radius, chin, neck, slope, reach, fade = shape
     size = out.shape[0]

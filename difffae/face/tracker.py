@@ -43,7 +43,8 @@ def pick_face(faces: list[Points3], face: int | None) -> Points3:
         raise FaceNotFoundError("no face found: use a picture with one clear, roughly frontal face")
     if face is None and len(faces) > 1:
         raise SeveralFacesError(
-            f"{len(faces)} faces found: pick one by its number from left to right, 1 to {len(faces)}"
+            f"{len(faces)} faces found: pick one by its number from left to right, "
+            f"1 to {len(faces)}"
         )
     number = 1 if face is None else face
     if not 1 <= number <= len(faces):
