@@ -1,4 +1,4 @@
-"""What the denoising network is shown and what its output means: around a prior, as v, or as epsilon."""
+"""What the denoising network is shown and what its output means: prior, v or epsilon."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The first stage: images to latents an eighth the size and back, the decoder helped by the condition."""
+"""The first stage: images to latents an eighth the size and back, helped by the condition."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -38,7 +38,9 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         if len(self.decoder_blocks) != len(self.multipliers):
-            raise ValueError(f"Got {self.decoder_blocks=} but expected one entry for each of {self.multipliers=}")
+            raise ValueError(
+                f"Got {self.decoder_blocks=} but expected one entry for each of {self.multipliers=}"
+            )
 
     @property
     def factor(self) -> int:
@@ -49,6 +51,9 @@ class AutoencoderConfig:
 class Encoder(nn.Module):
     """Image to latent."""
 
+    latent_mean: Tensor
+    latent_std: Tensor
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         widths = [config.channels * multiplier for multiplier in config.multipliers]
@@ -58,7 +63,9 @@ class Encoder(nn.Module):
         for level, width in enumerate(widths):
             if level:
                 levels.append(Downsample(widths[level - 1], width))
-            levels.extend(ResBlock(width, width, groups=config.groups) for _ in range(config.encoder_blocks))
+            levels.extend(
+                ResBlock(width, width, groups=config.groups) for _ in range(config.encoder_blocks)
+            )
         self.levels = nn.Sequential(*levels)
         self.norm = nn.GroupNorm(config.groups, widths[-1])
         self.leave = conv3x3(widths[-1], config.latent_channels)
@@ -73,7 +80,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
-        """Measure mean and spread of each latent channel on these images (model.md 0.4, z scale)."""
+        """Measure mean and spread of each latent channel on these images (model.md 0.4)."""
         self.latent_mean.zero_()
         self.latent_std.fill_(1)
         raw = self(images).float()
@@ -96,7 +103,9 @@ class Decoder(nn.Module):
         self.enter = conv3x3(config.latent_channels, widths[0])
         levels: list[nn.Module] = []
         for level, width in enumerate(widths[:-1]):
-            levels.extend(ResBlock(width, width, groups=config.groups) for _ in range(blocks[level]))
+            levels.extend(
+                ResBlock(width, width, groups=config.groups) for _ in range(blocks[level])
+            )
             levels.append(Upsample(width, widths[level + 1]))
         self.levels = nn.Sequential(*levels)
         unfolded = config.condition_channels * config.patch**2
@@ -107,13 +116,15 @@ class Decoder(nn.Module):
         self.norm = nn.GroupNorm(config.groups, widths[-1])
         self.leave = conv3x3(widths[-1], (3 + bool(unfolded)) * config.patch**2)
 
-    def forward(self, latent: Latents, condition: Features | None = None) -> tuple[Images, Features]:
+    def forward(
+        self, latent: Latents, condition: Features | None = None
+    ) -> tuple[Images, Features]:
         """The image, and how much of each pixel was generated: (b, 1, h, w) in [0, 1].
 
         Args:
             latent: as the encoder gives it.
-            condition: composite (three channels in [-1, 1]) and masks at full size; None decodes the
-                latent alone.
+            condition: composite (three channels in [-1, 1]) and masks at full size; None decodes
+                the latent alone.
         """
         h = self.levels(self.enter(latent))
         if self.condition is not None and condition is not None:

@@ -1,4 +1,4 @@
-"""The denoising U-Net: noisy latent, condition, slots and identity in, prediction and attention maps out."""
+"""The denoising U-Net: latent, condition, slots and identity in, prediction and attention out."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -25,8 +25,8 @@ class DenoiserConfig:
 
     Attributes:
         latent_channels: channels of the latent, in and out.
-        condition_channels: channels concatenated to it (SPC, eq. 3): the render's latent, and in the
-            bundled model the source's latent and masks.
+        condition_channels: channels concatenated to it (SPC, eq. 3): the render's latent, and in
+            the bundled model the source's latent and masks.
         channels, multipliers, num_blocks, num_heads: of the U-Net.
         attention_sizes: sides of the feature maps that attend, as table 5 lists them.
         latent_size: side of the latent.
@@ -51,7 +51,9 @@ class DenoiserConfig:
 class Block(nn.Module):
     """A residual block, and a spatial transformer where its size attends."""
 
-    def __init__(self, in_channels: int, out_channels: int, config: DenoiserConfig, *, is_attending: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, config: DenoiserConfig, *, is_attending: bool
+    ) -> None:
         super().__init__()
         self.residual = ResBlock(
             in_channels,
@@ -86,7 +88,7 @@ class Conditions:
 
 
 class Denoiser(nn.Module):
-    """The U-Net of latent diffusion with slots as context and identity by AdaIN (paper eq. 3, 7)."""
+    """Latent diffusion's U-Net with slots as context and identity by AdaIN (paper eq. 3, 7)."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -101,7 +103,9 @@ class Denoiser(nn.Module):
         current, size, skips = config.channels, config.latent_size, [config.channels]
         for level, width in enumerate(widths):
             for _ in range(config.num_blocks):
-                self.down.append(Block(current, width, config, is_attending=size in config.attention_sizes))
+                self.down.append(
+                    Block(current, width, config, is_attending=size in config.attention_sizes)
+                )
                 current = width
                 skips.append(width)
             if level < len(widths) - 1:
@@ -109,11 +113,21 @@ class Denoiser(nn.Module):
                 skips.append(width)
                 size //= 2
         self.middle = nn.ModuleList(
-            [Block(current, current, config, is_attending=True), Block(current, current, config, is_attending=False)]
+            [
+                Block(current, current, config, is_attending=True),
+                Block(current, current, config, is_attending=False),
+            ]
         )
         for level, width in reversed(list(enumerate(widths))):
             for _ in range(config.num_blocks + 1):
-                self.up.append(Block(current + skips.pop(), width, config, is_attending=size in config.attention_sizes))
+                self.up.append(
+                    Block(
+                        current + skips.pop(),
+                        width,
+                        config,
+                        is_attending=size in config.attention_sizes,
+                    )
+                )
                 current = width
             if level:
                 self.up.append(Upsample(width, width))
@@ -148,9 +162,15 @@ class Denoiser(nn.Module):
         for block in self.middle:
             h = block(h, conditions)
         for layer in self.up:
-            h = layer(torch.cat([h, skips.pop()], 1), conditions) if isinstance(layer, Block) else layer(h)
+            h = (
+                layer(torch.cat([h, skips.pop()], 1), conditions)
+                if isinstance(layer, Block)
+                else layer(h)
+            )
         prediction = self.leave(F.silu(self.norm(h)))
-        return cast(Tensor, prediction), merge_attention(conditions.attention_maps, latent.shape[-1])
+        return cast(Tensor, prediction), merge_attention(
+            conditions.attention_maps, latent.shape[-1]
+        )
 
 
 def merge_attention(attention_maps: list[Tensor], size: int) -> SlotMasks:

@@ -26,7 +26,7 @@ class IdentityEncoderConfig:
 
 
 class SmallIdentityEncoder(nn.Module):
-    """Aligned faces (b, 3, 112, 112) to tokens of length sqrt(width), so that entries are of order 1."""
+    """Aligned faces (b, 3, 112, 112) to tokens of length sqrt(width): entries of order 1."""
 
     def __init__(self, config: IdentityEncoderConfig) -> None:
         super().__init__()

@@ -38,8 +38,8 @@ def timestep_embedding(timesteps: Timesteps, width: int) -> Tensor:
 class IdentityAdaIN(nn.Module):
     """Adaptive instance normalisation by the identity token: h_s * IN(h) + h_b (paper section 4.3).
 
-    (h_s, h_b) come from one linear layer on SiLU(f_id). It starts at h_s = 1, h_b = 0: the layer is a
-    plain instance normalisation until it has learned otherwise.
+    (h_s, h_b) come from one linear layer on SiLU(f_id). It starts at h_s = 1, h_b = 0: the layer is
+    a plain instance normalisation until it has learned otherwise.
     """
 
     def __init__(self, channels: int, identity_width: int) -> None:
@@ -59,7 +59,13 @@ class ResBlock(nn.Module):
     """Norm, SiLU, convolution, twice; time is added between, identity modulates the second norm."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, groups: int, time_width: int = 0, identity_width: int = 0
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        groups: int,
+        time_width: int = 0,
+        identity_width: int = 0,
     ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels)
@@ -70,13 +76,15 @@ class ResBlock(nn.Module):
         self.conv2 = zero_init(conv3x3(out_channels, out_channels))
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
-    def forward(self, x: Features, time: Tensor | None = None, identity: Identities | None = None) -> Features:
+    def forward(
+        self, x: Features, time: Tensor | None = None, identity: Identities | None = None
+    ) -> Features:
         """Same size out; `time` is the time embedding (b, width)."""
         h = self.conv1(F.silu(self.norm1(x)))
         if self.adain is not None:
             h = self.adain(h, identity)
         if self.time is not None:  # after AdaIN, which takes away any shift of a whole channel
-            h = h + self.time(F.silu(time))[..., None, None]
+            h = h + self.time(F.silu(cast(Tensor, time)))[..., None, None]
         if self.norm2 is not None:
             h = self.norm2(h)
         h = self.conv2(F.silu(h))
@@ -109,7 +117,9 @@ class Attention(nn.Module):
 
     def _heads(self, tokens: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = self.query(tokens), self.key(context), self.value(context)
-        q, k, v = (rearrange(x, "b n (heads d) -> b heads n d", heads=self.num_heads) for x in projected)
+        q, k, v = (
+            rearrange(x, "b n (heads d) -> b heads n d", heads=self.num_heads) for x in projected
+        )
         return q, k, v
 
 
@@ -141,7 +151,7 @@ class SpatialTransformer(nn.Module):
         self.leave = zero_init(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Features, slots: Slots) -> tuple[Features, Tensor]:
-        """The features, and how much each pixel attends to each slot: (b, slots, h, w), sums to 1."""
+        """The features, and how much each pixel attends to each slot: (b, slots, h, w), sum 1."""
         height, width = x.shape[-2:]
         tokens = rearrange(self.enter(self.norm(x)), "b c h w -> b (h w) c")
         normal = self.norm1(tokens)
@@ -150,7 +160,9 @@ class SpatialTransformer(nn.Module):
         tokens = tokens + attended
         tokens = tokens + self.feed_forward(self.norm3(tokens))
         h = rearrange(tokens, "b (h w) c -> b c h w", h=height, w=width)
-        return x + self.leave(h), rearrange(attention_map, "b (h w) s -> b s h w", h=height, w=width)
+        return x + self.leave(h), rearrange(
+            attention_map, "b (h w) s -> b s h w", h=height, w=width
+        )
 
 
 class SelfAttention2d(nn.Module):
@@ -165,7 +177,7 @@ class SelfAttention2d(nn.Module):
         """Same size out."""
         tokens = rearrange(self.norm(x), "b c h w -> b (h w) c")
         mixed = self.attention(tokens, tokens)
-        return x + rearrange(mixed, "b (h w) c -> b c h w", h=x.shape[-2])
+        return cast(Tensor, x + rearrange(mixed, "b (h w) c -> b c h w", h=x.shape[-2]))
 
 
 class Downsample(nn.Module):

@@ -1,4 +1,4 @@
-"""Region-responsive encoder: a picture in, slot tokens and their masks out (RSC, paper section 4.3, eq. 4-6)."""
+"""Region-responsive encoder: a picture in, slot tokens and masks out (RSC, paper eq. 4-6)."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -59,16 +59,22 @@ class SlotAttention(nn.Module):
         self.start = nn.Parameter(torch.randn(config.num_slots, width) * width**-0.5)
         self.position = nn.Conv2d(4, inputs, 1)
         self.prepare = nn.Sequential(
-            nn.LayerNorm(inputs), nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, inputs), nn.LayerNorm(inputs)
+            nn.LayerNorm(inputs),
+            nn.Linear(inputs, inputs),
+            nn.ReLU(),
+            nn.Linear(inputs, inputs),
+            nn.LayerNorm(inputs),
         )
         self.key = nn.Linear(inputs, width, bias=False)
         self.value = nn.Linear(inputs, width, bias=False)
         self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width, bias=False))
         self.update = nn.GRUCell(width, width)
-        self.refine = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.refine = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
 
     def forward(self, features: Features) -> tuple[Slots, SlotMasks]:
-        """Slots, and masks that sum to 1 over the slots at every pixel (M of the last iteration)."""
+        """Slots, and masks (M of the last iteration) that sum to 1 over the slots."""
         batch, _, height, width = features.shape
         features = features + self.position(position_grid(height, width, features))
         inputs = self.prepare(rearrange(features, "b c h w -> b (h w) c"))
@@ -80,7 +86,9 @@ class SlotAttention(nn.Module):
             masks = torch.einsum("b n d, b s d -> b s n", keys, queries).float().softmax(1)
             shares = (masks + _EPSILON) / (masks + _EPSILON).sum(-1, keepdim=True)
             gathered = torch.einsum("b s n, b n d -> b s d", shares.to(values.dtype), values)
-            flat = self.update(rearrange(gathered, "b s d -> (b s) d"), rearrange(slots, "b s d -> (b s) d"))
+            flat = self.update(
+                rearrange(gathered, "b s d -> (b s) d"), rearrange(slots, "b s d -> (b s) d")
+            )
             slots = rearrange(flat, "(b s) d -> b s d", b=batch)
             slots = slots + self.refine(slots)
         return slots, rearrange(masks, "b s (h w) -> b s h w", h=height)
@@ -135,7 +143,9 @@ class RegionEncoder(nn.Module):
 class BroadcastDecoder(nn.Module):
     """zeta of the paper: each slot paints a picture and a mask; used in slot pretraining alone."""
 
-    def __init__(self, slot_width: int, *, channels: int = 48, start: int = 16, num_doublings: int = 2) -> None:
+    def __init__(
+        self, slot_width: int, *, channels: int = 48, start: int = 16, num_doublings: int = 2
+    ) -> None:
         super().__init__()
         self.start = start
         self.position = nn.Conv2d(4, slot_width, 1)
@@ -149,6 +159,8 @@ class BroadcastDecoder(nn.Module):
         batch = slots.shape[0]
         tiles = repeat(slots, "b s d -> (b s) d h w", h=self.start, w=self.start)
         painted = self.paint(tiles + self.position(position_grid(self.start, self.start, slots)))
-        pictures, logits = rearrange(painted, "(b s) c h w -> b s c h w", b=batch).split([3, 1], dim=2)
+        pictures, logits = rearrange(painted, "(b s) c h w -> b s c h w", b=batch).split(
+            [3, 1], dim=2
+        )
         masks = logits.float().softmax(1)
         return (pictures * masks).sum(1), masks[:, :, 0]
