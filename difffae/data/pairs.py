@@ -1,18 +1,21 @@
 """`python -m difffae.data.pairs FRAMES OUT --head-model FILE`: frame shards to training pairs.
 
-The target is always a real photograph (lite.md section 3). From a clip, source and target are two of
-its frames. From a still, the target is the still and the source is the still warped by its own mesh to a
-pose and expression seen in some clip, so that warping faults are on the input side only.
+The target is always a real photograph (lite.md section 3). From a clip, source and target are two
+of its frames. From a still, the target is the still and the source is the still warped by its own
+mesh to a pose and expression seen in some clip, so that warping faults are on the input side only.
 """
 
 import argparse
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, Points3
 from difffae.checkpoint import load_tensors
@@ -28,6 +31,8 @@ from difffae.face.surroundings import SurroundingsConfig
 PAIRS_PER_SHARD = 500
 CONDITION_SIZE_PX = 256
 log = logging.getLogger(__name__)
+FivePoints = Float32[NDArray[np.float32], "5 2"]
+_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +62,8 @@ class Pair:
     source: ImageU8
     target: ImageU8
     condition: Condition
-    source_five: Float32[np.ndarray, "5 2"]
-    target_five: Float32[np.ndarray, "5 2"]
+    source_five: FivePoints
+    target_five: FivePoints
 
 
 class PairMaker:
@@ -70,7 +75,9 @@ class PairMaker:
         self._config = config
         self._renderer = Renderer(head_model, SurroundingsConfig(), CONDITION_SIZE_PX)
         clips: dict[tuple[str, str], list[int]] = {}
-        for index, label in enumerate(zip(reader.labels("person"), reader.labels("clip"), strict=True)):
+        for index, label in enumerate(
+            zip(reader.labels("person"), reader.labels("clip"), strict=True)
+        ):
             clips.setdefault(label, []).append(index)
         self._stills = [rows[0] for rows in clips.values() if len(rows) == 1]
         self._clips_of: dict[str, list[list[int]]] = {}
@@ -78,7 +85,9 @@ class PairMaker:
             if len(rows) > 1:
                 self._clips_of.setdefault(person, []).append(rows)
         if not self._clips_of:
-            raise ValueError("the frame shards hold no clip: pairs need at least one to take motion from")
+            raise ValueError(
+                "the frame shards hold no clip: pairs need at least one to take motion from"
+            )
         self._people = sorted(self._clips_of)
 
     def make(self, index: int) -> Pair:
@@ -104,7 +113,9 @@ class PairMaker:
         source, target = change(self._picture(first)), change(self._picture(second))
         face = build_source_face(source.image, source.points, source.person, self._model)
         parameters = self._model.track(target.points, face.fitted.parameters)
-        condition = self._renderer.condition(face.fitted, face.layers, parameters, (face.lighting, face.lighting))
+        condition = self._renderer.condition(
+            face.fitted, face.layers, parameters, (face.lighting, face.lighting)
+        )
         return Pair(
             source=source.image,
             target=target.image,
@@ -137,16 +148,20 @@ class PairMaker:
         reference = self._model.fit(self._reader.row("points", first)).parameters
         driver = self._model.track(self._reader.row("points", second), reference)
         strength = float(random.uniform(0.5, 1.0))
-        return retarget(face, driver, reference, motion="relative", strength=strength, is_framed_alike=False)
+        return retarget(
+            face, driver, reference, motion="relative", strength=strength, is_framed_alike=False
+        )
 
     def _picture(self, index: int) -> Picture:
         mask = self._reader.picture("person_mask", index)[..., 0].astype(np.float32) / 255
         return Picture(
-            image=self._reader.picture("image", index), points=self._reader.row("points", index), person=mask
+            image=self._reader.picture("image", index),
+            points=self._reader.row("points", index),
+            person=mask,
         )
 
 
-def _change(random: np.random.Generator, config: PairsConfig):  # type: ignore[no-untyped-def]
+def _change(random: np.random.Generator, config: PairsConfig) -> Callable[[Picture], Picture]:
     """One zoom and colour change, to be applied to both pictures of a pair."""
     zoom = float(random.uniform(1, config.max_zoom))
     shift = random.uniform(0, zoom - 1, 2).astype(np.float32) * CONDITION_SIZE_PX
@@ -155,23 +170,28 @@ def _change(random: np.random.Generator, config: PairsConfig):  # type: ignore[n
     size = (CONDITION_SIZE_PX, CONDITION_SIZE_PX)
 
     def change(picture: Picture) -> Picture:
-        image = cv2.warpAffine(picture.image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.warpAffine(
+            picture.image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         offset = np.array([*shift, 0], np.float32)
         return Picture(
             image=np.clip(image * gain, 0, 255).astype(np.uint8),
             points=(picture.points * np.float32(zoom) - offset).astype(np.float32),
-            person=cv2.warpAffine(picture.person, matrix, size, borderMode=cv2.BORDER_REPLICATE),
+            person=np.asarray(
+                cv2.warpAffine(picture.person, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+            ),
         )
 
     return change
 
 
 def _mirrored(pair: Pair) -> Pair:
-    def flip(values: np.ndarray) -> np.ndarray:
+    def flip(values: NDArray[_Pixel]) -> NDArray[_Pixel]:
         return np.ascontiguousarray(values[:, ::-1])
 
-    def flip_five(points: np.ndarray) -> np.ndarray:
-        return np.array([CONDITION_SIZE_PX, 0], np.float32) + points[[1, 0, 2, 4, 3]] * np.array([-1, 1], np.float32)
+    def flip_five(points: FivePoints) -> FivePoints:
+        corner, mirror = np.array([[CONDITION_SIZE_PX, 0], [-1, 1]], np.float32)
+        return np.asarray(corner + points[[1, 0, 2, 4, 3]] * mirror)
 
     condition = pair.condition
     return Pair(
@@ -195,14 +215,17 @@ def write_pairs(maker: PairMaker, output: Path, shards: range) -> None:
         path = output / f"pairs-{shard:04d}.safetensors"
         if path.exists():
             continue
-        samples = [_encoded(maker.make(index)) for index in range(shard * PAIRS_PER_SHARD, (shard + 1) * PAIRS_PER_SHARD)]
+        samples = [
+            _encoded(maker.make(index))
+            for index in range(shard * PAIRS_PER_SHARD, (shard + 1) * PAIRS_PER_SHARD)
+        ]
         pictures = {name: [blobs[name] for blobs, _ in samples] for name in samples[0][0]}
         arrays = {name: np.stack([rows[name] for _, rows in samples]) for name in samples[0][1]}
         write_shard(path, ShardContents(pictures=pictures, arrays=arrays, labels={}))
         log.info("%s", path)
 
 
-def _encoded(pair: Pair) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+def _encoded(pair: Pair) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
     condition = pair.condition
     masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask], -1)
     pictures = {
@@ -222,14 +245,20 @@ def main() -> None:
     parser.add_argument("--head-model", type=Path, required=True, help="head_model.safetensors")
     parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--worker", default="0/1", help="K/N: make every N-th shard from the K-th (default 0/1)")
+    parser.add_argument(
+        "--worker", default="0/1", help="K/N: make every N-th shard from the K-th (default 0/1)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     first, step = (int(part) for part in arguments.worker.split("/"))
     config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed)
-    model = FaceMeshModel({name: tensor.numpy() for name, tensor in load_tensors(arguments.head_model).items()})
+    model = FaceMeshModel(
+        {name: tensor.numpy() for name, tensor in load_tensors(arguments.head_model).items()}
+    )
     maker = PairMaker(ShardReader(arguments.frames, "frames"), model, config)
-    write_pairs(maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step))
+    write_pairs(
+        maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step)
+    )
 
 
 if __name__ == "__main__":

@@ -1,21 +1,23 @@
 """`python -m difffae.data.prepare FOLDER OUT`: videos and stills in, tracked frame shards out.
 
 Videos may be files or FOMM's folders of PNG frames named `person#video#start#end.mp4`; pictures are
-stills of one person each. Every clip becomes one shard, so that a stopped run continues where it was.
+stills of one person each. Every clip becomes one shard: a stopped run continues where it was.
 """
 
 import argparse
 import csv
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
 import numpy as np
 
-from difffae.arrays import ImageU8
+from difffae.arrays import ImageU8, Points3
 from difffae.data.shards import ShardContents, encode_jpeg, write_shard
 from difffae.face.crop import crop, portrait_box
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -60,7 +62,7 @@ class Preparer:
         """The crops of pictures that show exactly one face."""
         samples, names = [], []
         for path in paths:
-            image = cv2.imread(str(path))
+            image = cast(ImageU8 | None, cv2.imread(str(path)))
             if image is None:
                 log.warning("%s: not a picture, left out", path)
                 continue
@@ -76,11 +78,18 @@ class Preparer:
             return None
         contents = self._contents(samples, "", "")
         return ShardContents(
-            pictures=contents.pictures, arrays=contents.arrays, labels={"person": names, "clip": names}
+            pictures=contents.pictures,
+            arrays=contents.arrays,
+            labels={"person": names, "clip": names},
         )
 
-    def _contents(self, samples: list[tuple[ImageU8, np.ndarray, int]], person: str, clip: str) -> ShardContents:
-        masks = [np.rint(self._segmenter.segment(image) * 255).astype(np.uint8) for image, _, _ in samples]
+    def _contents(
+        self, samples: list[tuple[ImageU8, Points3, int]], person: str, clip: str
+    ) -> ShardContents:
+        masks = [
+            np.rint(self._segmenter.segment(image) * 255).astype(np.uint8)
+            for image, _, _ in samples
+        ]
         return ShardContents(
             pictures={
                 "image": [encode_jpeg(image) for image, _, _ in samples],
@@ -102,7 +111,7 @@ def read_clip(path: Path) -> Iterator[ImageU8]:
         return
     with av.open(str(path)) as container:
         for decoded in container.decode(video=0):
-            yield decoded.to_ndarray(format="rgb24")
+            yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _square(frame: ImageU8) -> ImageU8:
@@ -121,22 +130,27 @@ def prepare(job: Preparation) -> int:
     Raises:
         ValueError: the folder holds neither videos nor pictures.
     """
-    entries = sorted(path for path in job.folder.rglob("*") if job.allowed is None or path.name in job.allowed)
+    entries = sorted(
+        path for path in job.folder.rglob("*") if job.allowed is None or path.name in job.allowed
+    )
     clips = [path for path in entries if path.suffix.lower() in _VIDEOS]
-    stills = [path for path in entries if path.suffix.lower() in _PICTURES and path.parent not in clips]
+    stills = [
+        path for path in entries if path.suffix.lower() in _PICTURES and path.parent not in clips
+    ]
     if not clips and not stills:
         raise ValueError(f"no videos and no pictures in {job.folder}")
     preparer, written = Preparer(), 0
     for path in clips:
-        written += _write(job.output / f"frames-{path.stem}.safetensors", lambda p=path: preparer.clip(p, job.stride))
+        shard = job.output / f"frames-{path.stem}.safetensors"
+        written += _write(shard, partial(preparer.clip, path, job.stride))
     for start in range(0, len(stills), STILLS_PER_SHARD):
         chunk = stills[start : start + STILLS_PER_SHARD]
         name = f"frames-stills-{job.folder.name}-{start:06d}.safetensors"
-        written += _write(job.output / name, lambda paths=chunk: preparer.stills(paths))
+        written += _write(job.output / name, partial(preparer.stills, chunk))
     return written
 
 
-def _write(path: Path, make) -> int:  # type: ignore[no-untyped-def]
+def _write(path: Path, make: Callable[[], ShardContents | None]) -> int:
     if path.exists():
         return 0
     try:
@@ -161,13 +175,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m difffae.data.prepare", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of videos, FOMM clips or stills")
     parser.add_argument("output", type=Path, help="folder for the shards")
-    parser.add_argument("--stride", type=int, default=2, help="take every n-th frame of a video (default 2)")
-    parser.add_argument("--csv", type=Path, help="table with columns file and split, to take one split alone")
+    parser.add_argument(
+        "--stride", type=int, default=2, help="take every n-th frame of a video (default 2)"
+    )
+    parser.add_argument(
+        "--csv", type=Path, help="table with columns file and split, to take one split alone"
+    )
     parser.add_argument("--split", default="train", help="which split of the table (default train)")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     allowed = _allowed(arguments.csv, arguments.split) if arguments.csv else None
-    job = Preparation(folder=arguments.folder, output=arguments.output, stride=arguments.stride, allowed=allowed)
+    job = Preparation(
+        folder=arguments.folder, output=arguments.output, stride=arguments.stride, allowed=allowed
+    )
     try:
         log.info("%d shards written to %s", prepare(job), job.output)
     except ValueError as error:

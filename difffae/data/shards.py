@@ -1,13 +1,15 @@
-"""Shards of training data: pictures as JPEG and arrays beside them, in safetensors files read by memory map."""
+"""Shards of training data: JPEG pictures and arrays in safetensors files, read by memory map."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -15,7 +17,7 @@ JPEG_QUALITY = 95
 _OFFSETS = ".offsets"
 
 
-def encode_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def encode_jpeg(image: UInt8[NDArray[np.uint8], "h w 3"]) -> bytes:
     """RGB picture to JPEG bytes."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
@@ -28,7 +30,7 @@ class ShardContents:
     """What one shard holds: per sample one JPEG of each name, and one row of each array."""
 
     pictures: Mapping[str, Sequence[bytes]]
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, NDArray[Any]]
     labels: Mapping[str, Sequence[str]]
 
 
@@ -41,7 +43,11 @@ def write_shard(path: Path, contents: ShardContents) -> None:
     metadata = {name: json.dumps(list(values)) for name, values in contents.labels.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, temporary, metadata=metadata)
+    save_file(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+        temporary,
+        metadata=metadata,
+    )
     temporary.rename(path)
 
 
@@ -56,13 +62,13 @@ class ShardReader:
         paths = sorted(folder.glob(f"{prefix}-*.safetensors"))
         if not paths:
             raise ValueError(
-                f"no {prefix}-*.safetensors in {folder}: make them with python -m difffae.data.prepare and "
-                "python -m difffae.data.pairs"
+                f"no {prefix}-*.safetensors in {folder}: make them with "
+                "python -m difffae.data.prepare and python -m difffae.data.pairs"
             )
-        self._files = [safe_open(path, "numpy") for path in paths]
+        self._files: list[Any] = [safe_open(path, "numpy") for path in paths]
         self._labels = [file.metadata() or {} for file in self._files]
-        self._arrays: list[dict[str, np.ndarray]] = []
-        self._blobs: list[dict[str, np.ndarray]] = []
+        self._arrays: list[dict[str, NDArray[Any]]] = []
+        self._blobs: list[dict[str, NDArray[Any]]] = []
         for path, file in zip(paths, self._files, strict=True):
             names = set(file.keys())
             pictures = {name for name in names if name + _OFFSETS in names}
@@ -74,7 +80,7 @@ class ShardReader:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def picture(self, name: str, index: int) -> UInt8[np.ndarray, "h w 3"]:
+    def picture(self, name: str, index: int) -> UInt8[NDArray[np.uint8], "h w 3"]:
         """One picture, RGB."""
         shard, row = self._find(index)
         offsets = self._arrays[shard][name + _OFFSETS]
@@ -82,12 +88,12 @@ class ShardReader:
         image = cv2.imdecode(blob, cv2.IMREAD_COLOR)
         return np.ascontiguousarray(image[..., ::-1])
 
-    def row(self, name: str, index: int) -> np.ndarray:
+    def row(self, name: str, index: int) -> NDArray[Any]:
         """One sample's row of an array."""
         shard, row = self._find(index)
         return np.asarray(self._arrays[shard][name][row])
 
-    def column(self, name: str) -> np.ndarray:
+    def column(self, name: str) -> NDArray[Any]:
         """All samples' rows of an array."""
         return np.concatenate([arrays[name] for arrays in self._arrays])
 
@@ -106,7 +112,7 @@ class ShardReader:
         return shard, index - int(self._starts[shard])
 
 
-def _mapped(path: Path, name: str) -> np.ndarray:
+def _mapped(path: Path, name: str) -> NDArray[np.uint8]:
     """A byte tensor of a safetensors file, memory-mapped: the header says where it lies."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
