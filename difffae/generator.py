@@ -1,4 +1,4 @@
-"""The networks of a model at work: a condition and a source's tokens in, the generated picture out."""
+"""The networks at work: a condition and a source's tokens in, the generated picture out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,9 @@ class _Predictor(nn.Module):
         super().__init__()
         self.denoiser = denoiser
 
-    def forward(self, latent: Tensor, timesteps: Tensor, condition: Tensor, slots: Tensor, identity: Tensor) -> Tensor:
+    def forward(
+        self, latent: Tensor, timesteps: Tensor, condition: Tensor, slots: Tensor, identity: Tensor
+    ) -> Tensor:
         return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
 
 
@@ -83,14 +85,24 @@ class Generator:
     """
 
     def __init__(
-        self, config: ModelConfig, networks: Mapping[str, nn.Module], *, device: str = "cpu", runtime: RuntimeName = "auto"
+        self,
+        config: ModelConfig,
+        networks: Mapping[str, nn.Module],
+        *,
+        device: str = "cpu",
+        runtime: RuntimeName = "auto",
     ) -> None:
         self._config = config
         self._device = torch.device(device)
         self._schedule = NoiseSchedule(config.schedule)
         self._parameterization = Parameterization(config.parameterization, self._schedule)
-        placed = {name: network.to(self._device).eval().requires_grad_(False) for name, network in networks.items()}
-        latent = torch.zeros(1, config.autoencoder.latent_channels, *2 * (config.denoiser.latent_size,))
+        placed = {
+            name: network.to(self._device).eval().requires_grad_(False)
+            for name, network in networks.items()
+        }
+        latent = torch.zeros(
+            1, config.autoencoder.latent_channels, *2 * (config.denoiser.latent_size,)
+        )
         image = torch.zeros(1, 3, config.image_size, config.image_size)
         self._noise_shape = latent.shape
         condition = torch.zeros(1, config.denoiser.condition_channels, *latent.shape[2:])
@@ -98,10 +110,14 @@ class Generator:
         identity = torch.zeros(1, config.identity.width)
         self._encode = self._compiled(placed["encoder"], runtime, image)
         predictor = _Predictor(cast(Denoiser, placed["denoiser"]))
-        self._predict = self._compiled(predictor, runtime, latent, torch.zeros(1), condition, slots, identity)
+        self._predict = self._compiled(
+            predictor, runtime, latent, torch.zeros(1), condition, slots, identity
+        )
         decoder_inputs = [latent]
         if config.autoencoder.condition_channels:
-            decoder_inputs.append(torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size))
+            decoder_inputs.append(
+                torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size)
+            )
         self._decode = self._compiled(placed["decoder"], runtime, *decoder_inputs)
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed["identity_encoder"]
@@ -115,20 +131,28 @@ class Generator:
         """
         picture = self._tensor(image)
         size = self._config.region_size
-        region = picture if picture.shape[-1] == size else F.interpolate(picture, size=(size, size), mode="area")
+        region = (
+            picture
+            if picture.shape[-1] == size
+            else F.interpolate(picture, size=(size, size), mode="area")
+        )
         face = self._tensor(aligned)
         assert face.shape[-1] == ALIGNED_SIZE_PX
         with torch.inference_mode():
             slots, slot_masks = self._region_encoder(region)
             identity = self._identity_encoder(face)
-        return SourceTokens(slots=slots, slot_masks=slot_masks, identity=identity, latent=self.encode_latent(image))
+        return SourceTokens(
+            slots=slots, slot_masks=slot_masks, identity=identity, latent=self.encode_latent(image)
+        )
 
     def encode_latent(self, image: ImageU8) -> Latents:
         """A picture's latent, (1, c, h, w)."""
         return cast(Tensor, self._encode(self._tensor(image)))
 
-    def sample(self, condition: Condition, source: SourceTokens, *, num_steps: int, seed: int) -> Latents:
-        """Sample the driven face's latent by DPM-Solver++; the noise is the same for every frame of a seed."""
+    def sample(
+        self, condition: Condition, source: SourceTokens, *, num_steps: int, seed: int
+    ) -> Latents:
+        """Sample the driven face's latent by DPM-Solver++; a seed's noise is always the same."""
         prior = self.encode_latent(condition.composite)
         masks = F.interpolate(self._masks(condition), size=prior.shape[2:], mode="area")
         given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
@@ -148,7 +172,9 @@ class Generator:
         """The picture of a latent, the decoder being shown the condition."""
         inputs = [latent]
         if self._config.autoencoder.condition_channels:
-            inputs.append(torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1))
+            inputs.append(
+                torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1)
+            )
         image, alpha = self._decode(*inputs)
         pixels = ((image[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return Generated(
@@ -157,7 +183,9 @@ class Generator:
         )
 
     def _compiled(self, module: nn.Module, runtime: RuntimeName, *inputs: Tensor) -> Network:
-        return compile_network(module, tuple(tensor.to(self._device) for tensor in inputs), runtime=runtime)
+        return compile_network(
+            module, tuple(tensor.to(self._device) for tensor in inputs), runtime=runtime
+        )
 
     def _tensor(self, image: ImageU8) -> Tensor:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self._device, torch.float32)
@@ -168,7 +196,9 @@ class Generator:
         return torch.from_numpy(masks)[None].to(self._device, torch.float32)
 
 
-def load_networks(folder: Path, config: ModelConfig, hashes: Mapping[str, str]) -> Mapping[str, nn.Module]:
+def load_networks(
+    folder: Path, config: ModelConfig, hashes: Mapping[str, str]
+) -> Mapping[str, nn.Module]:
     """Build a model's networks with the weights of a folder.
 
     Args:

@@ -1,8 +1,8 @@
-"""The whole of DiffFAE in reading order (paper figure 2): encode a source once, reenact it frame after frame."""
+"""The whole of DiffFAE (paper figure 2): encode a source once, reenact it frame after frame."""
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,16 @@ from difffae.face.crop import CropBox, crop, paste, portrait_box
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.identity import align_face, five_points
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
-from difffae.face.motion import Frame, MotionControls, MotionState, Stage, distance, follow, lose, take_reference
+from difffae.face.motion import (
+    Frame,
+    MotionControls,
+    MotionState,
+    Stage,
+    distance,
+    follow,
+    lose,
+    take_reference,
+)
 from difffae.face.parameters import FaceParameters, Motion
 from difffae.face.renderer import Condition, Layers, Renderer, compose
 from difffae.face.source_face import SourceFace, build_source_face
@@ -87,7 +96,7 @@ class Source:
 class StreamState:
     """All that one stream remembers between frames."""
 
-    motion: MotionState = MotionState()
+    motion: MotionState = field(default_factory=MotionState)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +121,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, *, config: ModelConfig, head_model: FaceMeshModel, generator: Generator, tracker: Tracker
+        self,
+        *,
+        config: ModelConfig,
+        head_model: FaceMeshModel,
+        generator: Generator,
+        tracker: Tracker,
     ) -> None:
         """Put the parts together; `load_pipeline` makes them."""
         self.config = config
@@ -138,7 +152,9 @@ class Pipeline:
         size = self.config.image_size
         patch = crop(image, box, size)
         points = self._refined(patch, box.to_crop(points, size))
-        source_face = build_source_face(patch, points, self._segmenter.segment(patch), self._head_model)
+        source_face = build_source_face(
+            patch, points, self._segmenter.segment(patch), self._head_model
+        )
         aligned = align_face(patch, five_points(points))
         return Source(
             image=image,
@@ -146,7 +162,7 @@ class Pipeline:
             face=source_face,
             layers=_full_layers(image, box, source_face.layers),
             tokens=self._generator.encode_source(patch, aligned),
-            digest=hashlib.sha256(np.ascontiguousarray(image)).hexdigest(),
+            digest=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
         )
 
     def open_stream(self, source: Source, controls: Controls) -> StreamState:
@@ -154,7 +170,9 @@ class Pipeline:
         del source, controls
         return StreamState()
 
-    def choose_reference(self, frames: Iterable[ImageU8], source: Source, controls: Controls) -> int:
+    def choose_reference(
+        self, frames: Iterable[ImageU8], source: Source, controls: Controls
+    ) -> int:
         """Index of the frame whose expression and pose are nearest the portrait's own.
 
         Raises:
@@ -188,20 +206,24 @@ class Pipeline:
     def reenact(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
     ) -> tuple[Reenacted, StreamState]:
-        """Edit the portrait as this frame of the driver asks; returns the output and the next state."""
+        """Edit the portrait as this frame of the driver asks; returns that and the next state."""
         condition, state = self.condition(frame, source, state, controls)
         generated = self._generate(condition, source, controls)
         image, mask = _paste_back(generated, condition, source)
         return Reenacted(image=image, mask=mask, is_tracked=state.motion.num_lost == 0), state
 
-    def skip(self, frame: ImageU8, source: Source, state: StreamState, controls: Controls) -> StreamState:
+    def skip(
+        self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
+    ) -> StreamState:
         """Advance the state over a frame without making a picture."""
         points = self._tracker.track(frame, state.motion.points)
         stage = self._stage(source)
         if points is None:
             return StreamState(motion=lose(state.motion, stage))
         motion = MotionControls(motion=controls.motion, strength=controls.strength)
-        return StreamState(motion=follow(points, state.motion, stage, _shape(frame), self._head_model, motion))
+        return StreamState(
+            motion=follow(points, state.motion, stage, _shape(frame), self._head_model, motion)
+        )
 
     def condition(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -210,7 +232,9 @@ class Pipeline:
         state = self.skip(frame, source, state, controls)
         shown = self._shown(source, state)
         face = source.face
-        return self._renderer.condition(face.fitted, face.layers, shown, (face.lighting, face.lighting)), state
+        return self._renderer.condition(
+            face.fitted, face.layers, shown, (face.lighting, face.lighting)
+        ), state
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
         """The networks alone: the generated crop of a condition."""
@@ -222,7 +246,9 @@ class Pipeline:
         return self._generator.decode(self._generator.encode_latent(image), condition).image
 
     def _generate(self, condition: Condition, source: Source, controls: Controls) -> Generated:
-        latent = self._generator.sample(condition, source.tokens, num_steps=controls.num_steps, seed=controls.seed)
+        latent = self._generator.sample(
+            condition, source.tokens, num_steps=controls.num_steps, seed=controls.seed
+        )
         return self._generator.decode(latent, condition)
 
     def _shown(self, source: Source, state: StreamState) -> FaceParameters:
@@ -240,7 +266,7 @@ class Pipeline:
         )
 
     def _refined(self, patch: ImageU8, points: Points3) -> Points3:
-        """Track once more in the crop, as drivers are tracked; keep the first answer where that fails."""
+        """Track once more in the crop, as drivers are; keep the first answer where that fails."""
         again = self._tracker.track(patch, points)
         return points if again is None else again
 
@@ -255,13 +281,17 @@ def _full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
     if size == small.portrait.shape[0]:
         return small
     portrait = crop(image, box, size)
-    person = np.clip(cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+    person = np.clip(
+        cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
+    ).astype(np.float32)
     plate = background_plate(portrait, person)
     return Layers(portrait=portrait, person=person, plate=plate, mouth_colour=small.mouth_colour)
 
 
-def _paste_back(generated: Generated, condition: Condition, source: Source) -> tuple[ImageU8, MaskU8]:
-    """Lay the generated pixels over the condition composed at full resolution, and that into the portrait.
+def _paste_back(
+    generated: Generated, condition: Condition, source: Source
+) -> tuple[ImageU8, MaskU8]:
+    """Lay the generated pixels over the full-size condition, and that into the portrait.
 
     Alpha marks the pixels that the networks made; all others come from the portrait at its own
     resolution.
@@ -275,11 +305,13 @@ def _paste_back(generated: Generated, condition: Condition, source: Source) -> t
         alpha = generated.alpha[..., None]
         own = generated.image - (1 - alpha) * condition.composite
         full, _ = compose(source.layers, condition.warp)
-        enlarged = cv2.resize(np.concatenate([own, alpha], -1), (size, size), interpolation=cv2.INTER_LINEAR)
+        enlarged = cv2.resize(
+            np.concatenate([own, alpha], -1), (size, size), interpolation=cv2.INTER_LINEAR
+        )
         patch = np.clip(full * (1 - enlarged[..., 3:]) + enlarged[..., :3], 0, 255).astype(np.uint8)
     target = round(source.crop_box.size)
     if target != size:
-        patch = cv2.resize(patch, (target, target), interpolation=cv2.INTER_CUBIC)
+        patch = np.asarray(cv2.resize(patch, (target, target), interpolation=cv2.INTER_CUBIC))
     weight = _border_weight(source, target)
     mask = np.zeros(source.image.shape[:2], np.uint8)
     shown = cv2.resize(edited, (target, target), interpolation=cv2.INTER_LINEAR) * weight
@@ -293,12 +325,16 @@ def _border_weight(source: Source, size: int) -> MaskF32:
     box, (height, width) = source.crop_box, source.image.shape[:2]
     ramp = np.clip((np.arange(size, dtype=np.float32) + 0.5) / max(_BORDER_SHARE * size, 1), 0, 1)
     whole = np.ones_like(ramp)
-    across = (ramp if box.left > 0 else whole) * (ramp[::-1] if box.left + box.size < width else whole)
+    across = (ramp if box.left > 0 else whole) * (
+        ramp[::-1] if box.left + box.size < width else whole
+    )
     down = (ramp if box.top > 0 else whole) * (ramp[::-1] if box.top + box.size < height else whole)
     return np.outer(down, across).astype(np.float32)
 
 
-def load_pipeline(model: str | Path = "lite-256", *, device: str = "cpu", runtime: RuntimeName = "auto") -> Pipeline:
+def load_pipeline(
+    model: str | Path = "lite-256", *, device: str = "cpu", runtime: RuntimeName = "auto"
+) -> Pipeline:
     """Load a model and everything around it.
 
     Args:
@@ -312,7 +348,9 @@ def load_pipeline(model: str | Path = "lite-256", *, device: str = "cpu", runtim
     folder = _BUNDLED / str(model) if (_BUNDLED / str(model)).is_dir() else Path(model)
     if not folder.is_dir():
         bundled = ", ".join(sorted(path.name for path in _BUNDLED.glob("*") if path.is_dir()))
-        raise WeightsError(f"no model {model}: got neither a folder nor a bundled model ({bundled})")
+        raise WeightsError(
+            f"no model {model}: got neither a folder nor a bundled model ({bundled})"
+        )
     try:
         config = read_model_config(folder / "config.yaml")
     except ValueError as error:
@@ -335,4 +373,6 @@ def _ledger_hashes(folder: Path) -> dict[str, str]:
         return {}
     rows = parse_ledger(ledger.read_text())
     prefix = folder.name + "/"
-    return {row.file.removeprefix(prefix): row.sha256 for row in rows if row.file.startswith(prefix)}
+    return {
+        row.file.removeprefix(prefix): row.sha256 for row in rows if row.file.startswith(prefix)
+    }
