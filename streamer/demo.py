@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, *, load: Load = load_engine) ->
             given.output_directory,
             person=given.person,
             picture=given.picture,
-            engine=EngineSettings(device=given.device, motion=given.motion),
+            engine=EngineSettings(model=given.model, device=given.device, motion=given.motion),
         )
         run_with_progress(job, console, is_quiet=False, load=load)
 
@@ -92,6 +92,7 @@ def _parser() -> Parser:
         help="default: %(default)s",
     )
     add("--motion", choices=("relative", "absolute"), default="relative", help="see offline")
+    add("--model", default=EngineSettings().model, help="default: %(default)s")
     add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     return parser
 

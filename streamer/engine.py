@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from difffae.pipeline import Reenacted as Reenacted
     from difffae.pipeline import Source as Source
     from difffae.pipeline import StreamState as StreamState
+
+
+Runtime = Literal["auto", "eager", "inductor", "openvino"]
+_PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"})
 
 
 class Reenactor(Protocol):
@@ -77,7 +82,7 @@ class EngineSettings:
 
     model: str = "lite-256"
     device: str = "cpu"
-    runtime: str = "auto"
+    runtime: Runtime = "auto"
     motion: Literal["relative", "absolute"] = "relative"
     strength: float = 1.0
     num_steps: int = 1
@@ -90,6 +95,39 @@ class Engine:
 
     reenactor: Reenactor
     controls: "Controls"
+
+
+def find_model(model: str) -> Path:
+    """The folder of a bundled name or of a user's own model, without importing the model's code.
+
+    Raises:
+        ModelError: there is none, or it is a pickle.
+    """
+    package = find_spec("difffae")
+    places = [] if package is None else list(package.submodule_search_locations or [])
+    for folder in [*(Path(place) / "weights" / model for place in places), Path(model)]:
+        if folder.is_dir():
+            _refuse_pickles(folder)
+            return folder
+    if Path(model).suffix.lower() in _PICKLE_SUFFIXES:
+        raise ModelError(f"{model} is a pickle, {_NO_PICKLES}")
+    raise ModelError(
+        f"there is no model {model}; name a bundled one or a folder with config.yaml and "
+        "safetensors files"
+    )
+
+
+def _refuse_pickles(folder: Path) -> None:
+    pickles = sorted(
+        path.name for path in folder.iterdir() if path.suffix.lower() in _PICKLE_SUFFIXES
+    )
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder / pickles[0]} is a pickle, {_NO_PICKLES}")
+
+
+_NO_PICKLES = (
+    "which can run any code when read; name a folder with config.yaml and safetensors files"
+)
 
 
 def load_engine(settings: EngineSettings) -> Engine:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
 
 from rich.console import Console
 from rich.progress import (
@@ -28,7 +28,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from streamer.engine import Engine, EngineSettings, load_engine
+from streamer.engine import Engine, EngineSettings, Runtime, load_engine
 from streamer.errors import StreamerError, UsageError
 from streamer.reenactment import Job, Summary, reenact_file
 from streamer.segment import View
@@ -79,7 +79,8 @@ def run_with_progress(job: Job, console: Console, *, is_quiet: bool, load: Load)
         TimeRemainingColumn(),
     )
     started = time.monotonic()
-    with Progress(*columns, console=console, transient=True, disable=is_quiet) as progress:
+    is_hidden = is_quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
         task = progress.add_task("loading the model", total=None)
 
         def on_frame(num_done: int, expected: int | None, is_new: bool) -> None:
@@ -192,7 +193,7 @@ def _parser() -> Parser:
     add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
     add("--seed", type=_whole(0), default=0, help="the same seed gives the same video")
     add("--device", default=defaults.device, help="cpu, cuda, cuda:1 (default: %(default)s)")
-    add("--runtime", default=defaults.runtime, help="how networks run (default: %(default)s)")
+    add("--runtime", choices=get_args(Runtime), default=defaults.runtime, help="how networks run")
     add("--model", default=defaults.model, help="bundled name, or folder with safetensors")
     add("--face", type=_whole(1), metavar="N", help="which face of the portrait, 1 the leftmost")
     add("--side-by-side", action="store_true", help="show the driver left of the result")

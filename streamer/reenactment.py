@@ -15,7 +15,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.engine import Engine, EngineSettings, driver_errors, load_engine, portrait_errors
+from streamer.engine import (
+    Engine,
+    EngineSettings,
+    driver_errors,
+    find_model,
+    load_engine,
+    portrait_errors,
+)
 from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
 from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.partial import PartialRun, file_hash
@@ -135,6 +142,7 @@ def reenact_file(
 def _check(job: Job) -> _Inputs:
     portrait = read_portrait(job.source)
     info = check_driver(job.driver)
+    find_model(job.engine.model)
     _check_outputs(job)
     reference = job.reference
     return _Inputs(
@@ -196,11 +204,10 @@ def _open_run(job: Job) -> PartialRun:
 
 def _made_from(job: Job) -> dict[str, str]:
     """All that decides what the frames look like, under the names the user knows."""
-    model = Path(job.engine.model)
     return {
         "driver": file_hash(job.driver),
         "source": file_hash(job.source),
-        "model": file_hash(model) if model.exists() else job.engine.model,
+        "model": file_hash(find_model(job.engine.model)),
         "device": job.engine.device,
         "runtime": job.engine.runtime,
         "motion": job.engine.motion,

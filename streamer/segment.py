@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SEGMENT_FRAMES = 50
 """Frames between two points from which an interrupted run goes on; also the key frame distance."""
 
+_X264 = {"bf": "0", "rc-lookahead": "0"}
+"""No B-frames, see above. No lookahead: with it (mbtree) x264's output varies from run to run."""
+
 _AV_BT709 = 1
 """BT.709's number among matrix coefficients (Rec. H.273 table 4)."""
 
@@ -123,7 +126,7 @@ class SegmentWriter:
             self._unfinished.unlink(missing_ok=True)
 
     def _add_stream(self, *, width: int, height: int) -> VideoStream:
-        options = {"crf": str(self._settings.quality), "preset": self._settings.preset, "bf": "0"}
+        options = {"crf": str(self._settings.quality), "preset": self._settings.preset, **_X264}
         stream = self._container.add_stream("libx264", rate=self._settings.rate, options=options)
         if not isinstance(stream, VideoStream):
             raise TypeError(f"expected a video stream of libx264, got {type(stream).__name__}")

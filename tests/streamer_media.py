@@ -167,9 +167,7 @@ class FakeReenactor:
         mask[: image.shape[0] // 2] = 255
         return FakeReenacted(image=image, mask=mask, is_tracked=has_face(frame)), state
 
-    def skip(
-        self, frame: Image, source: FakeSource, state: FakeState, controls: Any
-    ) -> FakeState:
+    def skip(self, frame: Image, source: FakeSource, state: FakeState, controls: Any) -> FakeState:
         self.num_skipped += 1
         return self._step(frame, state)
 

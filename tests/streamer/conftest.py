@@ -1,0 +1,31 @@
+"""Fixtures of the streamer's tests: a driver and a portrait on disk."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image as PillowImage
+
+from streamer_media import moving_frames, write_video
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """What passes for a user's model until something loads it."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("size: 1\n")
+    return folder
+
+
+@pytest.fixture
+def driver(tmp_path: Path, model: Path) -> Path:
+    """130 frames, 96×64, 25 a second: two full segments and a rest."""
+    return write_video(tmp_path / "clip.mp4", moving_frames(130))
+
+
+@pytest.fixture
+def source(tmp_path: Path, model: Path) -> Path:
+    """A portrait of odd size, 101×121, with the model beside it."""
+    path = tmp_path / "person.png"
+    PillowImage.fromarray(moving_frames(1, height=121, width=101)[0]).save(path)
+    return path

@@ -1,0 +1,250 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image as PillowImage
+
+from streamer.engine import EngineSettings
+from streamer.errors import ModelError
+from streamer.offline import default_output, describe, main
+from streamer.reenactment import Summary
+from streamer_media import (
+    FakeLoader,
+    FakeReenactor,
+    moving_frames,
+    never_load,
+    read_video,
+    write_video,
+)
+
+PROBE = """
+import sys
+from streamer.offline import main
+code = main(sys.argv[1:])
+heavy = {"torch", "mediapipe", "cv2"} & set(sys.modules)
+sys.exit(99 if heavy else code)
+"""
+
+
+def given(driver: Path, source: Path, *options: str) -> list[str]:
+    """A command line that names the model beside the source."""
+    return [str(driver), str(source), "--model", str(source.with_name("model")), *options]
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The single line that was printed, all of it on stderr."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_the_output_is_named_after_both_and_lies_beside_the_source(
+    driver: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(given(driver, source), load=FakeLoader(FakeReenactor())) == 0
+    assert default_output(driver, source) == source.with_name("person_clip.mp4")
+    assert len(read_video(source.with_name("person_clip.mp4"))[0]) == 130
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "wrote " in captured.err
+    assert "130 frames, 5.20 s at 101x121" in captured.err
+    assert "motion held: 0" in captured.err
+
+
+def test_quiet_prints_nothing(
+    driver: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(given(driver, source, "--quiet"), load=FakeLoader(FakeReenactor())) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
+    loader = FakeLoader(FakeReenactor())
+    motion = "--motion absolute --strength 0.7 --reference auto --face 1".split(" ")
+    model = "--steps 4 --seed 9 --device cuda:1 --runtime eager --quiet".split(" ")
+    assert main(given(driver, source, *motion, *model), load=loader) == 0
+    assert loader.settings == EngineSettings(
+        model=str(source.with_name("model")),
+        device="cuda:1",
+        runtime="eager",
+        motion="absolute",
+        strength=0.7,
+        num_steps=4,
+        seed=9,
+    )
+    assert len(loader.reenactor.auto_frames) == 130
+
+
+def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:
+    mask = source.with_name("mask.mp4")
+    arguments = given(driver, source, "--side-by-side", "--mask-out", str(mask), "--quiet")
+    assert main(arguments, load=FakeLoader(FakeReenactor())) == 0
+    both = read_video(source.with_name("person_clip.mp4"))[0]
+    assert both[0].shape == (122, 182 + 102, 3)
+    assert len(read_video(mask)[0]) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "required: video, source"),
+        (["--strength", "3"], "expected 0 to 2, got 3"),
+        (["--strength", "nan"], "expected 0 to 2, got nan"),
+        (["--steps", "0"], "expected a whole number from 1, got 0"),
+        (["--reference", "first"], "expected a whole number from 0, got first"),
+        (["--face", "0"], "expected a whole number from 1, got 0"),
+        (["--motion", "sideways"], "invalid choice"),
+        (["--colour", "red"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["v.mp4", "p.jpg"] if arguments else []
+    assert main([*files, *arguments], load=never_load) == 2
+    line = one_line(capsys)
+    assert sentence in line
+    assert line.startswith("error: ")
+
+
+def test_bad_inputs_are_one_line_and_leave_nothing(
+    driver: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = source.parent
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("hello")
+    (folder / "cut.mp4").write_bytes(driver.read_bytes()[:3000])
+    (folder / "old.mp4").write_text("old")
+    PillowImage.new("RGB", (10, 10)).save(folder / "tiny.png")
+    before = sorted(folder.iterdir())
+    cases = [
+        ("missing.mp4", source.name, "there is no video"),
+        ("empty.mp4", source.name, "is empty"),
+        ("text.mp4", source.name, "is not a video"),
+        ("cut.mp4", source.name, "is cut off"),
+        (source.name, driver.name, "is not a picture"),
+        (driver.name, "tiny.png", "is 10x10"),
+        (driver.name, "missing.png", "there is no picture"),
+    ]
+    for video, picture, sentence in cases:
+        assert main([str(folder / video), str(folder / picture)], load=never_load) == 2
+        assert sentence in one_line(capsys)
+    arguments = given(driver, source, "--output", str(folder / "old.mp4"))
+    assert main(arguments, load=never_load) == 2
+    assert "exists; add --overwrite" in one_line(capsys)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_strange_file_name_still_gives_one_line(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["a\nb [red]c[/red].mp4", str(source)], load=never_load) == 2
+    assert "a b [red]c[/red].mp4" in one_line(capsys)
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line_and_leaves_nothing(
+    driver: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(settings: EngineSettings) -> None:
+        raise ModelError("cannot load model x on cpu: hash differs")
+
+    before = sorted(source.parent.iterdir())
+    assert main(given(driver, source), load=load) == 2  # type: ignore[arg-type]
+    assert "hash differs" in one_line(capsys)
+    assert sorted(source.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_run_that_can_be_resumed(
+    driver: Path, source: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def before_frame(count: int) -> None:
+        if count == 70:
+            signal.raise_signal(number)
+
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    arguments = given(driver, source)
+    assert main(arguments, load=FakeLoader(FakeReenactor(before_frame=before_frame))) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert source.with_name("person_clip.mp4.partial").is_dir()
+    assert not source.with_name("person_clip.mp4").exists()
+    resumed = FakeReenactor()
+    assert main([*arguments, "--resume"], load=FakeLoader(resumed)) == 0
+    assert (resumed.num_skipped, resumed.num_reenacted) == (50, 80)
+    interrupted = source.with_name("person_clip.mp4").read_bytes()
+    assert main([*arguments, "--overwrite"], load=FakeLoader(FakeReenactor())) == 0
+    assert source.with_name("person_clip.mp4").read_bytes() == interrupted
+
+
+def test_a_user_error_in_a_process_of_its_own_comes_before_torch(
+    source: Path, repository: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(source.with_name("no.mp4")), str(source)],
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr == f"error: there is no video {source.with_name('no.mp4')}; check the path\n"
+
+
+def test_native_libraries_cannot_write_between_our_lines(
+    tmp_path: Path, source: Path, repository: Path
+) -> None:
+    write_video(tmp_path / "v.mp4", moving_frames(3))
+    noisy = (
+        "import os, sys, warnings\n"
+        "from streamer.errors import ModelError\n"
+        "from streamer.offline import main\n"
+        "def load(settings):\n"
+        "    os.write(2, b'INFO: a delegate\\n')\n"
+        "    warnings.warn('old')\n"
+        "    raise ModelError('no such model')\n"
+        "sys.exit(main(sys.argv[1:], load=load))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", noisy, *given(tmp_path / "v.mp4", source)],
+        capture_output=True,
+        text=True,
+        cwd=repository,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (2, "error: no such model\n")
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("output", "motion", "reference", "strength", "steps", "seed", "device"):
+        assert f"--{option}" in text
+    for option in ("side-by-side", "mask-out", "overwrite", "resume", "face", "quiet"):
+        assert f"--{option}" in text
+
+
+def test_the_summary_tells_speed_held_and_damage() -> None:
+    summary = Summary(
+        outputs=(Path("o.mp4"),),
+        num_frames=120,
+        num_held=3,
+        num_resumed=20,
+        num_damaged=1,
+        duration_s=4.004,
+        size=(512, 640),
+    )
+    assert describe(summary, 10.0).splitlines() == [
+        "wrote o.mp4",
+        "120 frames, 4.00 s at 512x640; made 100 in 10.0 s, 10.0 frames/s with loading",
+        "frames without a face, motion held: 3",
+        "damaged pieces of the driver left out: 1",
+    ]
