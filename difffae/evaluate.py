@@ -33,7 +33,7 @@ from difffae.runtime.network import RuntimeName
 
 NOTHING = "none"
 USER_ERROR = 2
-TABLE_WIDTH = 140  # a narrower terminal folds lines rather than cut figures off
+TABLE_WIDTH = 160  # a narrower terminal folds lines rather than cut figures off
 
 
 @dataclass(frozen=True, kw_only=True)
