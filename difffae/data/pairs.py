@@ -42,7 +42,8 @@ class PairsConfig:
     num_pairs: int = 20_000
     still_share: float = 0.4
     max_zoom: float = 1.2  # both pictures are enlarged by up to this
-    colour_jitter: float = 0.08  # spread of each channel's gain
+    colour_jitter: float = 0.05  # spread of each channel's gain
+    tracking_noise: float = 0.15  # error of a warped still's parameters, in usual changes
     seed: int = 0
 
 
@@ -131,8 +132,9 @@ class PairMaker:
         moved = self._moved(real.fitted.parameters, random)
         light = (real.lighting, real.lighting)
         warped = self._renderer.condition(real.fitted, real.layers, moved, light)
-        known = FittedFace(parameters=moved, residual=real.fitted.residual)
-        points = self._model.pose(moved, known.residual)
+        tracked = _mistracked(moved, random, self._config.tracking_noise)
+        known = FittedFace(parameters=tracked, residual=real.fitted.residual)
+        points = self._model.pose(tracked, known.residual)
         source = build_source_face(warped.composite, points, warped.person_mask, self._model, known)
         condition = self._renderer.condition(known, source.layers, real.fitted.parameters, light)
         return Pair(
@@ -159,6 +161,20 @@ class PairMaker:
             points=self._reader.row("points", index),
             person=mask,
         )
+
+
+def _mistracked(face: FaceParameters, random: np.random.Generator, noise: float) -> FaceParameters:
+    """What a tracker might have said of a face whose parameters are known: all of them a little off."""
+    spread = np.concatenate(
+        [
+            np.full(len(face.expression), 1.0),
+            np.full(4, 0.05),
+            np.full(3, 0.08),
+            [0.04, 0.06 * face.scale, 0.06 * face.scale],
+        ]
+    )
+    error = noise * spread * random.standard_normal(len(spread))
+    return face.with_motion((face.motion_vector() + error).astype(np.float32))
 
 
 def _change(random: np.random.Generator, config: PairsConfig) -> Callable[[Picture], Picture]:

@@ -23,6 +23,10 @@ EYE_RINGS = (
 IRIS_CENTRES = (468, 473)
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, corner to corner
 LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)  # the mesh's border, from the middle of the hairline round by the picture's right
 EYE_DEPTH = 0.12  # the irises lie this far behind the lids, so that lids cover them [head units]
 _DEPTH_WEIGHT = 0.3  # MediaPipe's z is the least certain coordinate
 _FIT_ROUNDS = 3

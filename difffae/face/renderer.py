@@ -24,6 +24,7 @@ from difffae.arrays import (
 )
 from difffae.face.facemesh import (
     EYE_DEPTH,
+    FACE_OVAL,
     IRIS_CENTRES,
     LOWER_LIP,
     UPPER_LIP,
@@ -35,7 +36,7 @@ from difffae.face.lighting import shade
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import interpolate, rasterize
-from difffae.face.surroundings import SurroundingsConfig, head_map
+from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _RELIGHT_RANGE = (0.6, 1.6)
@@ -57,12 +58,14 @@ class Warp:
         face_map, head_map: where in the source crop the face layer and the head layer read [px].
         face_weight: how much the face layer covers.
         mouth_weight: how much the unseen inside of the mouth covers.
+        inside_mask: 1 in the open eyes and between the lips.
         relight: the light after the motion over the light before, on the face.
     """
 
     face_map: MapF32
     head_map: MapF32
     face_weight: MaskF32
+    inside_mask: MaskF32
     mouth_weight: MaskF32
     relight: ShadingF32
 
@@ -135,17 +138,21 @@ class Renderer:
         mouth = (fragments.pix_to_face >= len(self._all) - len(self._mouth)).astype(np.float32)
         return Warp(
             face_map=image[..., :2],
-            head_map=head_map(source.parameters, target, self._surroundings, self._size),
+            head_map=self._head_map(source.parameters, target, before, after),
             face_weight=_feather(covered),
+            inside_mask=(fragments.pix_to_face >= len(self._skin)).astype(np.float32),
             mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
             * _unseen(before, source.parameters.scale),
             relight=np.where(covered[..., None] > 0, image[..., 2:], 1).astype(np.float32),
         )
 
-    def inside_mask(self, points: Points3) -> MaskF32:
-        """1 in the open eyes and between the lips."""
-        fragments = rasterize(points, self._all, self._size)
-        return (fragments.pix_to_face >= len(self._skin)).astype(np.float32)
+    def _head_map(
+        self, source: FaceParameters, target: FaceParameters, before: Points3, after: Points3
+    ) -> MapF32:
+        positions = head_map(source, target, self._surroundings, self._size)
+        border = list(FACE_OVAL)
+        reach = self._surroundings.border * target.scale
+        return follow_border(positions, before[border, :2], after[border, :2], reach)
 
     def condition(
         self,
@@ -157,12 +164,10 @@ class Renderer:
         """Render the condition of a target; see `warp`."""
         warp = self.warp(source, target, lighting)
         composite, person = compose(layers, warp)
-        points = self._model.pose(target, source.residual)
-        inside = self.inside_mask(points)
         return Condition(
             composite=composite,
             face_mask=warp.face_weight,
-            inside_mask=inside,
+            inside_mask=warp.inside_mask,
             person_mask=person,
             warp=warp,
         )
@@ -199,6 +204,7 @@ def enlarge(warp: Warp, size: int) -> Warp:
         face_map=moved(warp.face_map),
         head_map=moved(warp.head_map),
         face_weight=resized(warp.face_weight),
+        inside_mask=resized(warp.inside_mask),
         mouth_weight=resized(warp.mouth_weight),
         relight=resized(warp.relight),
     )

@@ -10,10 +10,11 @@ import cv2
 import numba
 import numpy as np
 
-from difffae.arrays import ImageU8, MapF32, MaskF32
+from difffae.arrays import ImageU8, MapF32, MaskF32, Points2
 from difffae.face.parameters import FaceParameters, matrix
 
 PLATE_SHRINK = 4  # the hole is filled at a quarter of the size: what lies behind is guessed anyway
+_BORDER_SHRINK = 4  # the correction around the face is smooth: a quarter of the size is enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class SurroundingsConfig:
     slope: float = 0.1  # how much lower the bend begins at the sides
     reach: float = 3.6  # from the face's centre; beyond it, over another `fade`, nothing moves
     fade: float = 1.2
+    border: float = 0.5  # how far around the face the surroundings go along with its border
 
 
 def head_map(
@@ -63,6 +65,32 @@ def head_map(
         np.array(shape, np.float64),
     )
     return out
+
+
+def follow_border(positions: MapF32, before: Points2, after: Points2, reach: float) -> MapF32:
+    """Correct a head map so that it meets the face: no step at the hairline, no second chin.
+
+    What the map misses at the border of the face is spread over the pixels around, the nearest border
+    points counting most, and fades with the distance.
+
+    Args:
+        positions: the map of `head_map`.
+        before: border points of the face in the source crop [px].
+        after: the same after the motion.
+        reach: distance over which the correction fades [px].
+    """
+    size = positions.shape[0]
+    at = np.clip(np.rint(after - 0.5), 0, size - 1).astype(int)
+    is_inside = ((after > 0) & (after < size)).all(-1, keepdims=True)
+    missed = (before - 0.5 - positions[at[:, 1], at[:, 0]]) * is_inside
+    small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
+    _spread(
+        small,
+        after.astype(np.float64) / _BORDER_SHRINK,
+        missed.astype(np.float64),
+        reach / _BORDER_SHRINK,
+    )
+    return (positions + cv2.resize(small, (size, size))).astype(np.float32)
 
 
 def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
@@ -100,3 +128,23 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
             weight *= outside * outside * (3 - 2 * outside)
             out[row, column, 0] = (1 - weight) * px + weight * (sx + source_scale * mx) - 0.5
             out[row, column, 1] = (1 - weight) * py + weight * (sy + source_scale * my) - 0.5
+
+
+@numba.njit(cache=True)
+def _spread(out, points, values, reach):  # type: ignore[no-untyped-def]
+    """Inverse-square-distance interpolation of values at points, faded with the nearest's distance."""
+    size = out.shape[0]
+    for row in range(size):
+        for column in range(size):
+            x, y, nearest, total = column + 0.5, row + 0.5, 1e9, 0.0
+            across, down = 0.0, 0.0
+            for k in range(points.shape[0]):
+                squared = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2
+                weight = 1 / (squared + 0.25)
+                total += weight
+                across += weight * values[k, 0]
+                down += weight * values[k, 1]
+                nearest = min(nearest, squared)
+            fade = np.exp(-nearest / (reach * reach)) / total
+            out[row, column, 0] = fade * across
+            out[row, column, 1] = fade * down
