@@ -1,9 +1,11 @@
-"""DiffFAE: one portrait, driven by a face. The public surface; loaded on first use."""
+"""DiffFAE: one portrait, driven by a face. The public surface, loaded on first use."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState, load_pipeline
+    from difffae.loading import load_pipeline
+    from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
 
 __all__ = ["Controls", "Pipeline", "Reenacted", "Source", "StreamState", "load_pipeline"]
 
@@ -11,6 +13,5 @@ __all__ = ["Controls", "Pipeline", "Reenacted", "Source", "StreamState", "load_p
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'difffae' has no attribute {name!r}")
-    from difffae import pipeline
-
-    return getattr(pipeline, name)
+    module = "difffae.loading" if name == "load_pipeline" else "difffae.pipeline"
+    return getattr(import_module(module), name)

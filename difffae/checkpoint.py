@@ -76,14 +76,21 @@ def save_tensors(
     _write_atomically(target, data)
 
 
-def load_tensors(path: Path | str) -> dict[str, Tensor]:
+def load_tensors(path: Path | str, *, expected_sha256: str | None = None) -> dict[str, Tensor]:
     """Read every tensor of a safetensors file onto the CPU.
 
+    Args:
+        path: File to read.
+        expected_sha256: Hash the file must have; None where no ledger knows the file.
+
     Raises:
-        WeightsError: If the file is missing, truncated, a pickle, or not safetensors.
+        WeightsError: If the file is missing, truncated, a pickle, not safetensors, or its hash
+            differs.
     """
     source = Path(path)
     _check_is_safetensors(source)
+    if expected_sha256 is not None:
+        _check_hash(source, expected_sha256)
     try:
         return safetensors.torch.load_file(source, device="cpu")
     except (safetensors.SafetensorError, OSError) as error:
@@ -114,10 +121,7 @@ def load_module(module: nn.Module, path: Path | str, *, expected_sha256: str | N
         WeightsError: If the file cannot be read, its hash differs, or it fits another network.
     """
     source = Path(path)
-    _check_is_safetensors(source)
-    if expected_sha256 is not None:
-        _check_hash(source, expected_sha256)
-    tensors = load_tensors(source)
+    tensors = load_tensors(source, expected_sha256=expected_sha256)
     _check_fits(module, tensors, source)
     module.load_state_dict(tensors, strict=True)
 

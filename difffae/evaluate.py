@@ -28,7 +28,8 @@ from difffae.metrics.perceptual import load_feature_distance
 from difffae.metrics.protocol import cross_pairs
 from difffae.metrics.report import Report, as_json, markdown, table
 from difffae.metrics.scores import by_person
-from difffae.pipeline import Pipeline, load_pipeline
+from difffae.loading import load_pipeline
+from difffae.pipeline import Pipeline
 from difffae.runtime.network import RuntimeName
 
 NOTHING = "none"

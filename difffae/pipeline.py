@@ -3,18 +3,16 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, MaskF32, MaskU8, Points3
-from difffae.checkpoint import LEDGER_NAME, WeightsError, load_tensors, parse_ledger
-from difffae.config import ModelConfig, read_model_config
+from difffae.config import ModelConfig
 from difffae.face.crop import CropBox, crop, paste, portrait_box
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.identity import align_face, five_points
-from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
+from difffae.face.mediapipe import PersonSegmenter
 from difffae.face.motion import (
     Frame,
     MotionControls,
@@ -30,14 +28,12 @@ from difffae.face.renderer import Condition, Layers, Renderer, compose
 from difffae.face.source_face import SourceFace, build_source_face
 from difffae.face.surroundings import background_plate
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
-from difffae.generator import Generated, Generator, SourceTokens, load_networks
-from difffae.runtime.network import RuntimeName
+from difffae.generator import Generated, Generator, SourceTokens
 
 MAX_STRENGTH = 2.0
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
 _BORDER_SHARE = 0.06  # of the crop: where the edit fades into the portrait around it
 _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
-_BUNDLED = Path(__file__).parent / "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +123,14 @@ class Pipeline:
         head_model: FaceMeshModel,
         generator: Generator,
         tracker: Tracker,
+        segmenter: PersonSegmenter | None = None,
     ) -> None:
-        """Put the parts together; `load_pipeline` makes them."""
+        """Put the parts together; `difffae.loading.load_pipeline` makes them."""
         self.config = config
         self._head_model = head_model
         self._generator = generator
         self._tracker = tracker
-        self._segmenter = PersonSegmenter()
+        self._segmenter = PersonSegmenter() if segmenter is None else segmenter
         self._renderer = Renderer(head_model, config.surroundings, config.image_size)
 
     def encode_source(self, image: ImageU8, *, face: int | None = None) -> Source:
@@ -330,49 +327,3 @@ def _border_weight(source: Source, size: int) -> MaskF32:
     )
     down = (ramp if box.top > 0 else whole) * (ramp[::-1] if box.top + box.size < height else whole)
     return np.outer(down, across).astype(np.float32)
-
-
-def load_pipeline(
-    model: str | Path = "lite-256", *, device: str = "cpu", runtime: RuntimeName = "auto"
-) -> Pipeline:
-    """Load a model and everything around it.
-
-    Args:
-        model: a bundled model's name, or a folder with config.yaml and one safetensors file a part.
-        device: "cpu" or "cuda".
-        runtime: see `difffae.runtime`.
-
-    Raises:
-        WeightsError: no such model, or a file is missing, damaged or not the ledger's.
-    """
-    folder = _BUNDLED / str(model) if (_BUNDLED / str(model)).is_dir() else Path(model)
-    if not folder.is_dir():
-        bundled = ", ".join(sorted(path.name for path in _BUNDLED.glob("*") if path.is_dir()))
-        raise WeightsError(
-            f"no model {model}: got neither a folder nor a bundled model ({bundled})"
-        )
-    try:
-        config = read_model_config(folder / "config.yaml")
-    except ValueError as error:
-        raise WeightsError(str(error)) from error
-    hashes = _ledger_hashes(folder)
-    networks = load_networks(folder, config, hashes)
-    tensors = load_tensors(folder / "head_model.safetensors")
-    return Pipeline(
-        config=config,
-        head_model=FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()}),
-        generator=Generator(config, networks, device=device, runtime=runtime),
-        tracker=MediaPipeTracker(),
-    )
-
-
-def _ledger_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name of a bundled model; nothing for a user's own folder."""
-    ledger = _BUNDLED / LEDGER_NAME
-    if folder.parent != _BUNDLED or not ledger.exists():
-        return {}
-    rows = parse_ledger(ledger.read_text())
-    prefix = folder.name + "/"
-    return {
-        row.file.removeprefix(prefix): row.sha256 for row in rows if row.file.startswith(prefix)
-    }

@@ -164,7 +164,7 @@ class PairMaker:
 
 
 def _mistracked(face: FaceParameters, random: np.random.Generator, noise: float) -> FaceParameters:
-    """What a tracker might have said of a face whose parameters are known: all of them a little off."""
+    """What a tracker might have said of a face of known parameters: each a little off."""
     spread = np.concatenate(
         [
             np.full(len(face.expression), 1.0),

@@ -32,7 +32,7 @@ from difffae.face.facemesh import (
     eye_triangles,
     mouth_triangles,
 )
-from difffae.face.lighting import shade
+from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import interpolate, rasterize
@@ -171,6 +171,15 @@ class Renderer:
             person_mask=person,
             warp=warp,
         )
+
+
+def warm_up(head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int) -> None:
+    """Render once, so that the compiled loops are there before the first real frame."""
+    middle = np.array([size / 2, size / 2, 0], np.float32)
+    irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
+    fitted = head_model.fit(np.concatenate([head_model.mean, irises]) * (size / 4) + middle)
+    light = uniform_lighting()
+    Renderer(head_model, surroundings, size).warp(fitted, fitted.parameters, (light, light))
 
 
 def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:

@@ -70,8 +70,8 @@ def head_map(
 def follow_border(positions: MapF32, before: Points2, after: Points2, reach: float) -> MapF32:
     """Correct a head map so that it meets the face: no step at the hairline, no second chin.
 
-    What the map misses at the border of the face is spread over the pixels around, the nearest border
-    points counting most, and fades with the distance.
+    What the map misses at the border of the face is spread over the pixels around, the nearest
+    border points counting most, and fades with the distance.
 
     Args:
         positions: the map of `head_map`.
@@ -132,7 +132,7 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
 
 @numba.njit(cache=True)
 def _spread(out, points, values, reach):  # type: ignore[no-untyped-def]
-    """Inverse-square-distance interpolation of values at points, faded with the nearest's distance."""
+    """Inverse-square-distance interpolation of values at points, faded with distance."""
     size = out.shape[0]
     for row in range(size):
         for column in range(size):

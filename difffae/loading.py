@@ -1,0 +1,88 @@
+"""A model's folder in, a pipeline ready to run out; networks and face parts load side by side."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from difffae.checkpoint import LEDGER_NAME, WeightsError, load_tensors, parse_ledger
+from difffae.config import ModelConfig, read_model_config
+from difffae.face.facemesh import FaceMeshModel
+from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
+from difffae.face.renderer import warm_up
+from difffae.generator import Generator, load_networks
+from difffae.pipeline import Pipeline
+from difffae.runtime.network import RuntimeName
+
+BUNDLED = Path(__file__).parent / "weights"
+_HEAD_MODEL = "head_model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FaceParts:
+    head_model: FaceMeshModel
+    tracker: MediaPipeTracker
+    segmenter: PersonSegmenter
+
+
+def load_pipeline(
+    model: str | Path = "lite-256", *, device: str = "cpu", runtime: RuntimeName = "auto"
+) -> Pipeline:
+    """Load a model and everything around it.
+
+    Args:
+        model: a bundled model's name, or a folder with config.yaml and one safetensors file a part.
+        device: "cpu" or "cuda".
+        runtime: see `difffae.runtime`.
+
+    Raises:
+        WeightsError: no such model, or a file is missing, damaged or not the ledger's.
+    """
+    folder = _find_folder(model)
+    try:
+        config = read_model_config(folder / "config.yaml")
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    hashes = _ledger_hashes(folder)
+    with ThreadPoolExecutor(1) as beside:
+        face_parts = beside.submit(_load_face_parts, folder, config, hashes)
+        networks = load_networks(folder, config, hashes)
+        generator = Generator(config, networks, device=device, runtime=runtime)
+        parts = face_parts.result()
+    return Pipeline(
+        config=config,
+        head_model=parts.head_model,
+        generator=generator,
+        tracker=parts.tracker,
+        segmenter=parts.segmenter,
+    )
+
+
+def _load_face_parts(folder: Path, config: ModelConfig, hashes: dict[str, str]) -> _FaceParts:
+    tensors = load_tensors(folder / _HEAD_MODEL, expected_sha256=hashes.get(_HEAD_MODEL))
+    head_model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
+    tracker, segmenter = MediaPipeTracker(), PersonSegmenter()
+    warm_up(head_model, config.surroundings, config.image_size)
+    return _FaceParts(head_model=head_model, tracker=tracker, segmenter=segmenter)
+
+
+def _find_folder(model: str | Path) -> Path:
+    bundled = sorted(path.name for path in BUNDLED.glob("*") if path.is_dir())
+    folder = BUNDLED / str(model) if str(model) in bundled else Path(model)
+    if not folder.is_dir():
+        raise WeightsError(
+            f"no model {model}: expected a folder with config.yaml and weights, or one of the "
+            f"bundled models: {', '.join(bundled)}"
+        )
+    return folder
+
+
+def _ledger_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name of a bundled model; nothing for a user's own folder."""
+    ledger = BUNDLED / LEDGER_NAME
+    if folder.parent != BUNDLED or not ledger.exists():
+        return {}
+    rows = parse_ledger(ledger.read_text(encoding="utf-8"))
+    prefix = folder.name + "/"
+    return {
+        row.file.removeprefix(prefix): row.sha256 for row in rows if row.file.startswith(prefix)
+    }
