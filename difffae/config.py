@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -25,6 +26,7 @@ class ModelConfig:
         region_size: side of the picture that the region encoder sees [px].
         sees_source: concatenate the source's latent and the condition's masks to the denoiser's
             input (lite.md section 2); False is the paper, where the render's latent is all.
+        rasterizer: numba, or pytorch3d where the user has installed it.
         surroundings, autoencoder, region_encoder, denoiser, identity, schedule, parameterization:
             of the parts.
     """
@@ -32,6 +34,7 @@ class ModelConfig:
     image_size: int = 256
     region_size: int = 256
     sees_source: bool = False
+    rasterizer: Literal["numba", "pytorch3d"] = "numba"
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     region_encoder: RegionEncoderConfig = field(default_factory=RegionEncoderConfig)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from difffae.data.split import Clip, read_clips
+from difffae.loading import load_pipeline
 from difffae.metrics.evaluation import UNMOVED_ROW, CaseResult, Evaluation, Methods
 from difffae.metrics.grid import GridRow, draw_grid
 from difffae.metrics.identity import Embedder
@@ -28,7 +29,6 @@ from difffae.metrics.perceptual import load_feature_distance
 from difffae.metrics.protocol import cross_pairs
 from difffae.metrics.report import Report, as_json, markdown, table
 from difffae.metrics.scores import by_person
-from difffae.loading import load_pipeline
 from difffae.pipeline import Pipeline
 from difffae.runtime.network import RuntimeName
 

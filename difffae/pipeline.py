@@ -24,6 +24,8 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters, Motion
+from difffae.face.pytorch3d import rasterize_pytorch3d
+from difffae.face.rasterizer import rasterize
 from difffae.face.renderer import Condition, Layers, Renderer, compose
 from difffae.face.source_face import SourceFace, build_source_face
 from difffae.face.surroundings import background_plate
@@ -131,7 +133,12 @@ class Pipeline:
         self._generator = generator
         self._tracker = tracker
         self._segmenter = PersonSegmenter() if segmenter is None else segmenter
-        self._renderer = Renderer(head_model, config.surroundings, config.image_size)
+        self._renderer = Renderer(
+            head_model,
+            config.surroundings,
+            config.image_size,
+            rasterize if config.rasterizer == "numba" else rasterize_pytorch3d,
+        )
 
     def encode_source(self, image: ImageU8, *, face: int | None = None) -> Source:
         """Crop, track, take apart and encode a portrait: once for each source.

@@ -1,5 +1,6 @@
 """Triangles to pixels: a z-buffer in numba, with the fragments contract of pytorch3d."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -26,6 +27,10 @@ class Fragments:
     pix_to_face: Int32[NDArray[np.int32], "h w"]
     barycentric: Float32[NDArray[np.float32], "h w 3"]
     depth: Float32[NDArray[np.float32], "h w"]
+
+
+Rasterize = Callable[[Points3, Triangles, int], Fragments]
+"""Corners [px], triangles and the picture's side -> what covers each pixel."""
 
 
 def rasterize(points: Points3, triangles: Triangles, size: int) -> Fragments:

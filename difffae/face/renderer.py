@@ -35,7 +35,7 @@ from difffae.face.facemesh import (
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
-from difffae.face.rasterizer import interpolate, rasterize
+from difffae.face.rasterizer import Rasterize, interpolate, rasterize
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
@@ -103,9 +103,14 @@ class Renderer:
     """Renders conditions of one head model."""
 
     def __init__(
-        self, head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int = 256
+        self,
+        head_model: FaceMeshModel,
+        surroundings: SurroundingsConfig,
+        size: int = 256,
+        rasterize: Rasterize = rasterize,
     ) -> None:
         self._model = head_model
+        self._rasterize = rasterize
         self._surroundings = surroundings
         self._skin = head_model.skin_triangles
         self._mouth = mouth_triangles()
@@ -132,7 +137,7 @@ class Renderer:
         values = np.concatenate([before[:, :2] - 0.5, np.clip(ratio, *_RELIGHT_RANGE)], -1)
         deep = after.copy()
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
-        fragments = rasterize(deep, self._all, self._size)
+        fragments = self._rasterize(deep, self._all, self._size)
         image = interpolate(fragments, self._all, values)
         covered = (fragments.pix_to_face >= 0).astype(np.float32)
         mouth = (fragments.pix_to_face >= len(self._all) - len(self._mouth)).astype(np.float32)
