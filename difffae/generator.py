@@ -10,7 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difffae.arrays import Identities, ImageU8, Latents, MaskF32, SlotMasks, Slots
+from difffae.arrays import (
+    AlignedU8,
+    Identities,
+    Images,
+    ImageU8,
+    Latents,
+    MaskF32,
+    SlotMasks,
+    Slots,
+)
 from difffae.checkpoint import load_module
 from difffae.config import NUM_MASKS, ModelConfig
 from difffae.diffusion.parameterization import Parameterization
@@ -122,7 +131,7 @@ class Generator:
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed["identity_encoder"]
 
-    def encode_source(self, image: ImageU8, aligned: ImageU8) -> SourceTokens:
+    def encode_source(self, image: ImageU8, aligned: AlignedU8) -> SourceTokens:
         """Slots, identity and latent of a source.
 
         Args:
@@ -187,7 +196,7 @@ class Generator:
             module, tuple(tensor.to(self._device) for tensor in inputs), runtime=runtime
         )
 
-    def _tensor(self, image: ImageU8) -> Tensor:
+    def _tensor(self, image: ImageU8) -> Images:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self._device, torch.float32)
         return (pixels / 127.5 - 1).contiguous()
 

@@ -17,7 +17,7 @@ import av
 import cv2
 import numpy as np
 
-from difffae.arrays import ImageU8, Points3
+from difffae.arrays import ImageU8, Points3, SquareU8
 from difffae.data.shards import ShardContents, encode_jpeg, write_shard
 from difffae.face.crop import crop, portrait_box
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -114,7 +114,7 @@ def read_clip(path: Path) -> Iterator[ImageU8]:
             yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
 
 
-def _square(frame: ImageU8) -> ImageU8:
+def _square(frame: ImageU8) -> SquareU8:
     side = min(frame.shape[:2])
     top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
     square = np.ascontiguousarray(frame[top : top + side, left : left + side])

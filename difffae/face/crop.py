@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from difffae.arrays import ImageU8, MaskF32, Points3
+from difffae.arrays import ImageU8, Points3, SquareF32, SquareU8
 
 FACE_TO_CROP = 2.3  # side of the crop / larger side of the face mesh: hair and neck fit in
 TRACKING_TO_FACE = 1.9  # side of the tracker's input / larger side of the face mesh
@@ -55,7 +55,7 @@ def portrait_box(points: Points3, height: int, width: int) -> CropBox:
     return CropBox(left=left, top=top, size=size)
 
 
-def crop(image: ImageU8, box: CropBox, output_size: int) -> ImageU8:
+def crop(image: ImageU8, box: CropBox, output_size: int) -> SquareU8:
     """Cut the box out, resized to a square of `output_size`; pixels outside repeat the border."""
     left, top, size = round(box.left), round(box.top), max(round(box.size), 1)
     height, width = image.shape[:2]
@@ -80,7 +80,7 @@ def crop(image: ImageU8, box: CropBox, output_size: int) -> ImageU8:
     return np.asarray(cv2.resize(patch, (output_size, output_size), interpolation=shrinking))
 
 
-def paste(image: ImageU8, patch: ImageU8, weight: MaskF32, box: CropBox) -> ImageU8:
+def paste(image: ImageU8, patch: SquareU8, weight: SquareF32, box: CropBox) -> ImageU8:
     """Blend a patch of the box's own size into a copy of the picture, by `weight` in [0, 1].
 
     The box must lie inside the picture with whole-pixel borders, as `portrait_box` makes it.

@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import Points3, Triangles
+from difffae.arrays import Mesh3, Points3, Triangles
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
 NUM_MESH_POINTS = 468
-Coefficients = Float32[NDArray[np.float32], " n"]
+Shape = Float32[NDArray[np.float32], " shape"]
+Expression = Float32[NDArray[np.float32], " expression"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
 EYE_RINGS = (
@@ -146,23 +147,23 @@ class FaceMeshModel:
         )
         return pose.to_picture(head)
 
-    def _aligned(self, points: Points3, explained: Points3) -> tuple[Pose, Points3]:
+    def _aligned(self, points: Points3, explained: Mesh3) -> tuple[Pose, Points3]:
         """The pose under which the points are nearest an explanation, and they in head units."""
         pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
         return pose, pose.to_head(points)
 
-    def _explain(self, head: Points3) -> tuple[Coefficients, Coefficients, Points3]:
+    def _explain(self, head: Points3) -> tuple[Shape, Expression, Mesh3]:
         """Shape and expression of points in head units, and the points they explain."""
         both = self._solve_both @ (head[:NUM_MESH_POINTS] - self.mean).ravel()
         shape, expression = np.split(both, [len(self.shape_basis)])
         return shape, expression, self._head(shape, expression)
 
-    def _head(self, shape: Coefficients, expression: Coefficients) -> Points3:
+    def _head(self, shape: Shape, expression: Expression) -> Mesh3:
         moved = np.tensordot(shape, self.shape_basis, 1)
         moved = moved + np.tensordot(expression, self.expression_basis, 1)
         return np.asarray(self.mean + moved, np.float32)
 
-    def _with_irises(self, skin: Points3, gaze: Float32[NDArray[np.float32], " 4"]) -> Points3:
+    def _with_irises(self, skin: Mesh3, gaze: Float32[NDArray[np.float32], " 4"]) -> Points3:
         """Append both irises, all five points of each at its centre."""
         irises = np.empty((10, 3), np.float32)
         for eye, corners in enumerate(EYE_CORNERS):
@@ -172,9 +173,7 @@ class FaceMeshModel:
         return np.concatenate([skin, irises])
 
 
-def _parameters(
-    pose: Pose, head: Points3, shape: Coefficients, expression: Coefficients
-) -> FaceParameters:
+def _parameters(pose: Pose, head: Points3, shape: Shape, expression: Expression) -> FaceParameters:
     gaze = [
         head[iris, :2] - head[list(corners), :2].mean(0)
         for iris, corners in zip(IRIS_CENTRES, EYE_CORNERS, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, Points3
+from difffae.arrays import AlignedU8, ImageU8, Points3
 
 ALIGNED_SIZE_PX = 112
 # Where ArcFace wants eyes, nose and mouth corners, left to right in the picture (insightface).
@@ -27,7 +27,7 @@ _FIVE = (468, 473, 1, 61, 291)  # the same five among the mesh points
 class IdentityEncoder(Protocol):
     """Makes the identity token of an aligned face."""
 
-    def encode(self, aligned: ImageU8) -> Float32[NDArray[np.float32], " identity"]:
+    def encode(self, aligned: AlignedU8) -> Float32[NDArray[np.float32], " identity"]:
         """The token of a face aligned by `align_face`; its length is sqrt of its size."""
         ...
 
@@ -37,7 +37,7 @@ def five_points(points: Points3) -> Float32[NDArray[np.float32], "5 2"]:
     return np.ascontiguousarray(points[list(_FIVE), :2])
 
 
-def align_face(image: ImageU8, five: Float32[NDArray[np.float32], "5 2"]) -> ImageU8:
+def align_face(image: ImageU8, five: Float32[NDArray[np.float32], "5 2"]) -> AlignedU8:
     """The face moved to ArcFace's 112-pixel template by a similarity (Umeyama 1991)."""
     matrix = _similarity(five, ARCFACE_TEMPLATE)
     size = (ALIGNED_SIZE_PX, ALIGNED_SIZE_PX)

@@ -211,7 +211,7 @@ def enlarge(warp: Warp, size: int) -> Warp:
     def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR))
 
-    def moved(positions: MapF32) -> MapF32:
+    def moved(positions: NDArray[np.float32]) -> NDArray[np.float32]:
         return ((resized(positions) + 0.5) * factor - 0.5).astype(np.float32)
 
     return Warp(

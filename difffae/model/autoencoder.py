@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difffae.arrays import Features, Images, Latents
+from difffae.arrays import Alphas, Features, Images, Latents
 from difffae.model.layers import Downsample, ResBlock, Upsample, conv3x3, zero_init
 
 
@@ -116,9 +116,7 @@ class Decoder(nn.Module):
         self.norm = nn.GroupNorm(config.groups, widths[-1])
         self.leave = conv3x3(widths[-1], (3 + bool(unfolded)) * config.patch**2)
 
-    def forward(
-        self, latent: Latents, condition: Features | None = None
-    ) -> tuple[Images, Features]:
+    def forward(self, latent: Latents, condition: Features | None = None) -> tuple[Images, Alphas]:
         """The image, and how much of each pixel was generated: (b, 1, h, w) in [0, 1].
 
         Args:

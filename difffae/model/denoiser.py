@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difffae.arrays import Features, Identities, Latents, SlotMasks, Slots, Timesteps
+from difffae.arrays import (
+    Conditions,
+    Features,
+    Identities,
+    Latents,
+    SlotMasks,
+    Slots,
+    Timesteps,
+    Widened,
+)
 from difffae.model.layers import (
     Downsample,
     ResBlock,
@@ -68,7 +77,7 @@ class Block(nn.Module):
             else None
         )
 
-    def forward(self, x: Features, conditions: "Conditions") -> Features:
+    def forward(self, x: Features, conditions: "BlockInputs") -> Widened:
         """Same size out; the attention map is appended to the conditions' list."""
         x = self.residual(x, conditions.time, conditions.identity)
         if self.transformer is not None:
@@ -78,7 +87,7 @@ class Block(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Conditions:
+class BlockInputs:
     """What every block is given, and the attention maps of one call, gathered as it runs."""
 
     time: Tensor
@@ -139,7 +148,7 @@ class Denoiser(nn.Module):
         self,
         latent: Latents,
         timesteps: Timesteps,
-        condition: Latents,
+        condition: Conditions,
         slots: Slots,
         identity: Identities | None,
     ) -> tuple[Latents, SlotMasks]:
@@ -153,7 +162,7 @@ class Denoiser(nn.Module):
             identity: token of the source, or None for the ablation.
         """
         time = self.time(timestep_embedding(timesteps, self.config.channels).to(latent.dtype))
-        conditions = Conditions(time=time, slots=slots, identity=identity, attention_maps=[])
+        conditions = BlockInputs(time=time, slots=slots, identity=identity, attention_maps=[])
         h = self.enter(torch.cat([latent, condition], 1))
         skips = [h]
         for layer in self.down:

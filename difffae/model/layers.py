@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from difffae.arrays import Features, Identities, Slots, Timesteps
+from difffae.arrays import Doubled, Features, Halved, Identities, Slots, Timesteps, Widened
 
 _MAX_PERIOD = 10_000.0
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
@@ -78,7 +78,7 @@ class ResBlock(nn.Module):
 
     def forward(
         self, x: Features, time: Tensor | None = None, identity: Identities | None = None
-    ) -> Features:
+    ) -> Widened:
         """Same size out; `time` is the time embedding (b, width)."""
         h = self.conv1(F.silu(self.norm1(x)))
         if self.adain is not None:
@@ -187,7 +187,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = conv3x3(in_channels, out_channels, stride=2)
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Halved:
         """(b, in_channels, h, w) to (b, out_channels, h/2, w/2)."""
         return cast(Tensor, self.conv(x))
 
@@ -199,6 +199,6 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = conv3x3(in_channels, out_channels)
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Doubled:
         """(b, in_channels, h, w) to (b, out_channels, 2h, 2w)."""
         return cast(Tensor, self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
