@@ -6,7 +6,7 @@ beside the output, so that an interrupted run can go on and ends in the very sam
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,7 +28,14 @@ from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.partial import PartialRun, file_hash
 from streamer.portrait import read_portrait
 from streamer.segment import EncoderSettings, SegmentSeries, View
-from streamer.video_file import DriverFrame, DriverInfo, VideoReader, check_driver, read_frame
+from streamer.video_file import (
+    DriverFrame,
+    DriverInfo,
+    VideoReader,
+    check_driver,
+    read_ahead,
+    read_frame,
+)
 
 if TYPE_CHECKING:
     from streamer.engine import Source, StreamState
@@ -243,8 +250,12 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     settings = EncoderSettings(time_base=inputs.info.time_base, rate=inputs.info.rate)
     total = inputs.info.num_frames
     num_finished = run.num_frames
-    with VideoReader(job.driver) as reader, SegmentSeries(run, settings, job.outputs) as series:
-        for frame in reader.frames():
+    with (
+        VideoReader(job.driver) as reader,
+        closing(read_ahead(reader.frames())) as frames,
+        SegmentSeries(run, settings, job.outputs) as series,
+    ):
+        for frame in frames:
             is_new = frame.index >= num_finished
             if is_new:
                 reenacted, state = model.reenact(frame.image, source, state, controls)

@@ -6,7 +6,9 @@ NUT holds them because it keeps every time stamp exactly.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -33,6 +35,10 @@ from streamer.video_file import ACCURATE, DriverFrame
 
 if TYPE_CHECKING:
     from streamer.engine import Reenacted
+
+_MAX_BEHIND = 2
+SIDE_BY_SIDE_HEIGHT_PX = 720
+"""The tallest a comparison gets; the result alone keeps the portrait's size."""
 
 SEGMENT_FRAMES = 50
 """Frames between two points from which an interrupted run goes on; also the key frame distance."""
@@ -151,6 +157,8 @@ def _to_even_size(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class SegmentSeries:
     """Cuts a stream of reenacted frames into segments of equal length, one file for each view.
 
+    Frames are encoded in order on a thread of its own, at most two behind the caller.
+
     Leaving it by an error drops the segment that is not full: made again, it comes out the same,
     so a run that was interrupted ends in the same file as one that was not.
     """
@@ -163,6 +171,8 @@ class SegmentSeries:
         self._num_frames = 0
         self._num_held = 0
         self._end_pts = 0
+        self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encode")
+        self._waiting: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -173,12 +183,32 @@ class SegmentSeries:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._encoder.shutdown(wait=True, cancel_futures=True)
         for writer in self._writers.values():
             writer.abandon()
         self._writers = {}
 
     def add(self, frame: DriverFrame, reenacted: "Reenacted") -> None:
-        """Encode one frame in every view; a full segment is put in place and recorded."""
+        """Encode one frame in every view; a full segment is put in place and recorded.
+
+        Raises:
+            OSError: this frame or one of the two before it could not be written.
+        """
+        self._waiting.append(self._encoder.submit(self._add, frame, reenacted))
+        if len(self._waiting) > _MAX_BEHIND:
+            self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Put the frames since the last full segment in place as a segment of their own.
+
+        Raises:
+            OSError: they could not be written.
+        """
+        self._waiting.append(self._encoder.submit(self._finish))
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def _add(self, frame: DriverFrame, reenacted: "Reenacted") -> None:
         for view in self._views:
             if view not in self._writers:
                 path = self._run.segment_path(len(self._run.segments), view)
@@ -188,10 +218,9 @@ class SegmentSeries:
         self._num_held += not reenacted.is_tracked
         self._end_pts = frame.pts + frame.duration
         if self._num_frames == SEGMENT_FRAMES:
-            self.finish()
+            self._finish()
 
-    def finish(self) -> None:
-        """Put the frames since the last full segment in place as a segment of their own."""
+    def _finish(self) -> None:
         if not self._num_frames:
             return
         num_bytes = {str(view): writer.close() for view, writer in self._writers.items()}
@@ -213,10 +242,17 @@ def _picture(view: View, frame: DriverFrame, reenacted: "Reenacted") -> NDArray[
         grey: NDArray[np.uint8] = np.stack([reenacted.mask] * 3, axis=2)
         return grey
     if view is View.SIDE_BY_SIDE:
-        height = reenacted.image.shape[0]
-        width = max(1, round(frame.image.shape[1] * height / frame.image.shape[0]))
-        driver = Image.fromarray(frame.image).resize((width, height), Image.Resampling.BICUBIC)
-        left: NDArray[np.uint8] = np.asarray(driver)
-        both: NDArray[np.uint8] = np.concatenate([left, reenacted.image], axis=1)
+        height = min(reenacted.image.shape[0], SIDE_BY_SIDE_HEIGHT_PX)
+        both: NDArray[np.uint8] = np.concatenate(
+            [_scaled(frame.image, height), _scaled(reenacted.image, height)], axis=1
+        )
         return both
     return reenacted.image
+
+
+def _scaled(image: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    if image.shape[0] == height:
+        return image
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2))

@@ -1,6 +1,7 @@
 """A driver video in, upright RGB frames out, one at a time, with their exact time stamps."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -150,6 +151,18 @@ class VideoReader:
             threads=1,
         )
         return _apply_display_matrix(rgb.to_ndarray().astype(np.uint8, copy=False), frame)
+
+
+def read_ahead(frames: Iterator[DriverFrame]) -> Generator[DriverFrame, None, None]:
+    """The same frames, the next one being decoded on another thread while this one is in use.
+
+    Close it before the reader: it waits for its thread.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as decoder:
+        coming = decoder.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = decoder.submit(next, frames, None)
+            yield frame
 
 
 def check_driver(path: Path) -> DriverInfo:

@@ -49,7 +49,8 @@ def write_video(path: Path, frames: Sequence[Image], options: VideoOptions | Non
     given = options or VideoOptions()
     muxer_options = {"movflags": given.movflags} if given.movflags else {}
     with av.open(str(path), "w", format=given.container, options=muxer_options) as container:
-        stream: Any = container.add_stream(given.codec, rate=given.rate)
+        speed = {"preset": "ultrafast"} if given.codec == "libx264" else {}
+        stream: Any = container.add_stream(given.codec, rate=given.rate, options=speed)
         stream.height, stream.width = frames[0].shape[:2] if len(frames) else (64, 96)
         stream.pix_fmt = "yuv420p"
         if given.time_base is not None:

@@ -65,8 +65,8 @@ def test_quiet_prints_nothing(
 
 def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
     loader = FakeLoader(FakeReenactor())
-    motion = "--motion absolute --strength 0.7 --reference auto --face 1".split(" ")
-    model = "--steps 4 --seed 9 --device cuda:1 --runtime eager --quiet".split(" ")
+    motion = ["--motion", "absolute", "--strength", "0.7", "--reference", "auto", "--face", "1"]
+    model = ["--steps", "4", "--seed", "9", "--device", "cuda:1", "--runtime", "eager", "--quiet"]
     assert main(given(driver, source, *motion, *model), load=loader) == 0
     assert loader.settings == EngineSettings(
         model=str(source.with_name("model")),

