@@ -1,0 +1,117 @@
+"""The model part of a configuration file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from difffae.config import ModelConfig, read_model_config
+from difffae.model.autoencoder import AutoencoderConfig
+from difffae.model.denoiser import DenoiserConfig
+from difffae.training.config import read_config
+
+Reader = Callable[[Path], object]
+READERS = pytest.mark.parametrize("read", [read_model_config, read_config])
+
+
+def test_the_bundled_model_is_read_as_it_is_written(repository: Path) -> None:
+    model = read_model_config(repository / "configs" / "lite-256.yaml")
+    assert model.image_size == 256
+    assert model.sees_source
+    assert model.autoencoder.multipliers == (1, 2)
+    assert model.denoiser.attention_sizes == (16, 8)
+    assert model.parameterization.kind == "prior"
+    assert model.schedule.has_zero_terminal_snr
+
+
+def test_the_papers_tables_are_read_as_they_are_written(repository: Path) -> None:
+    small, large = (
+        read_model_config(repository / "configs" / f"paper-{size}.yaml") for size in (256, 512)
+    )
+    assert small.denoiser == DenoiserConfig()
+    assert small.region_encoder == large.region_encoder
+    assert small.autoencoder == large.autoencoder == AutoencoderConfig()
+    assert (large.image_size, large.denoiser.latent_size) == (512, 64)
+    assert large.denoiser.attention_sizes == (64, 32, 16)
+    for model in (small, large):
+        assert model.parameterization.kind == "epsilon"
+        assert not model.schedule.has_zero_terminal_snr
+        assert not model.sees_source
+
+
+@pytest.mark.parametrize("name", ["tiny", "lite-256", "paper-256", "paper-512"])
+def test_every_bundled_configuration_has_a_training_part(repository: Path, name: str) -> None:
+    path = repository / "configs" / f"{name}.yaml"
+    config = read_config(path)
+    assert config.model == read_model_config(path)
+    assert config.training.joint.num_steps >= 1
+
+
+@READERS
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: {image_size: 256, nonsense: 1}", "nonsense"),
+        ("model: {image_size: big}", "model.image_size"),
+        ("model: {parameterization: {kind: magic}}", "kind"),
+        ("model: {parameterization: {prior_spread: 0}}", "prior_spread is 0.0; expected more"),
+        ("model: [", "parsing"),
+        ("nothing: 3", "nothing"),
+        ("3", "3"),
+        ("", "config"),
+    ],
+)
+def test_bad_yaml_gives_one_clear_error(tmp_path: Path, read: Reader, text: str, said: str) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match="is not a") as raised:
+        read(path)
+    assert type(raised.value) is ValueError
+    assert str(path) in str(raised.value)
+    assert said in str(raised.value)
+
+
+@READERS
+def test_a_missing_file_gives_one_clear_error(tmp_path: Path, read: Reader) -> None:
+    with pytest.raises(ValueError, match=r"none\.yaml.*does not exist"):
+        read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image_size": 512}, "denoiser.latent_size is 32; the other parts need 64"),
+        ({"sees_source": True}, "denoiser.condition_channels is 4; the other parts need 11"),
+        (
+            {"autoencoder": AutoencoderConfig(latent_channels=8)},
+            "denoiser.latent_channels is 4; the other parts need 8",
+        ),
+        (
+            {"denoiser": replace(DenoiserConfig(), slot_width=96)},
+            "denoiser.slot_width is 96; the other parts need 192",
+        ),
+        (
+            {"denoiser": replace(DenoiserConfig(), identity_width=100)},
+            "denoiser.identity_width is 100; expected identity.width 512, or 0",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_named_with_their_sizes(
+    changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=r"need|expected") as raised:
+        ModelConfig(**changes)  # type: ignore[arg-type]
+    assert said in str(raised.value)
+
+
+def test_no_identity_token_is_allowed() -> None:
+    model = ModelConfig(denoiser=replace(DenoiserConfig(), identity_width=0))
+    assert model.identity.width == 512
+
+
+def test_a_mismatch_in_a_file_is_said_with_the_files_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text("model: {denoiser: {latent_size: 64}}", "utf-8")
+    with pytest.raises(ValueError, match=r"model\.yaml is not a model configuration: denoiser"):
+        read_model_config(path)
