@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from difffae.arrays import ImageU8, MaskF32, MaskU8, Points3
+from difffae.arrays import ImageU8, MaskU8, Points3
 from difffae.config import ModelConfig
-from difffae.face.crop import CropBox, crop, paste, portrait_box
+from difffae.face.crop import CropBox, crop, portrait_box
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.identity import align_face, five_points
 from difffae.face.mediapipe import PersonSegmenter
@@ -26,16 +26,15 @@ from difffae.face.motion import (
 from difffae.face.parameters import FaceParameters, Motion
 from difffae.face.pytorch3d import rasterize_pytorch3d
 from difffae.face.rasterizer import rasterize
-from difffae.face.renderer import Condition, Layers, Renderer, compose
+from difffae.face.renderer import Condition, Layers, Renderer
 from difffae.face.source_face import SourceFace, build_source_face
 from difffae.face.surroundings import background_plate
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
 from difffae.generator import Generated, Generator, SourceTokens
+from difffae.paste_back import lay_into, paste_back
 
 MAX_STRENGTH = 2.0
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
-_BORDER_SHARE = 0.06  # of the crop: where the edit fades into the portrait around it
-_MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +212,8 @@ class Pipeline:
         """Edit the portrait as this frame of the driver asks; returns that and the next state."""
         condition, state = self.condition(frame, source, state, controls)
         generated = self._generate(condition, source, controls)
-        image, mask = _paste_back(generated, condition, source)
+        patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
+        image, mask = lay_into(source.image, patch, edited, source.crop_box)
         return Reenacted(image=image, mask=mask, is_tracked=state.motion.num_lost == 0), state
 
     def skip(
@@ -290,47 +290,3 @@ def _full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
     ).astype(np.float32)
     plate = background_plate(portrait, person)
     return Layers(portrait=portrait, person=person, plate=plate, mouth_colour=small.mouth_colour)
-
-
-def _paste_back(
-    generated: Generated, condition: Condition, source: Source
-) -> tuple[ImageU8, MaskU8]:
-    """Lay the generated pixels over the full-size condition, and that into the portrait.
-
-    Alpha marks the pixels that the networks made; all others come from the portrait at its own
-    resolution.
-    """
-    size = source.layers.portrait.shape[0]
-    person = np.maximum(condition.person_mask, source.face.layers.person)
-    edited = np.maximum(generated.alpha, person)
-    if size == generated.image.shape[0]:
-        patch = generated.image
-    else:
-        alpha = generated.alpha[..., None]
-        own = generated.image - (1 - alpha) * condition.composite
-        full, _ = compose(source.layers, condition.warp)
-        enlarged = cv2.resize(
-            np.concatenate([own, alpha], -1), (size, size), interpolation=cv2.INTER_LINEAR
-        )
-        patch = np.clip(full * (1 - enlarged[..., 3:]) + enlarged[..., :3], 0, 255).astype(np.uint8)
-    target = round(source.crop_box.size)
-    if target != size:
-        patch = np.asarray(cv2.resize(patch, (target, target), interpolation=cv2.INTER_CUBIC))
-    weight = _border_weight(source, target)
-    mask = np.zeros(source.image.shape[:2], np.uint8)
-    shown = cv2.resize(edited, (target, target), interpolation=cv2.INTER_LINEAR) * weight
-    left, top = round(source.crop_box.left), round(source.crop_box.top)
-    mask[top : top + target, left : left + target] = np.where(shown * 255 > _MASK_THRESHOLD, 255, 0)
-    return paste(source.image, patch, weight, source.crop_box), mask
-
-
-def _border_weight(source: Source, size: int) -> MaskF32:
-    """1 inside the crop, falling to 0 at those of its borders that are not the portrait's own."""
-    box, (height, width) = source.crop_box, source.image.shape[:2]
-    ramp = np.clip((np.arange(size, dtype=np.float32) + 0.5) / max(_BORDER_SHARE * size, 1), 0, 1)
-    whole = np.ones_like(ramp)
-    across = (ramp if box.left > 0 else whole) * (
-        ramp[::-1] if box.left + box.size < width else whole
-    )
-    down = (ramp if box.top > 0 else whole) * (ramp[::-1] if box.top + box.size < height else whole)
-    return np.outer(down, across).astype(np.float32)

@@ -90,6 +90,5 @@ def paste(image: ImageU8, patch: SquareU8, weight: SquareF32, box: CropBox) -> I
         raise ValueError(f"Got a patch of {patch.shape[:2]} but expected the box's {(size, size)}")
     result = image.copy()
     region = result[top : top + size, left : left + size]
-    mixed = region + weight[..., None] * (patch.astype(np.float32) - region)
-    region[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    region[:] = cv2.blendLinear(patch, np.ascontiguousarray(region), weight, 1 - weight)
     return result

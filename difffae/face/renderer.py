@@ -199,9 +199,10 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     person = _read(layers.person, warp.head_map)
     face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
     face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
-    below = layers.plate + person[..., None] * (head.astype(np.float32) - layers.plate)
-    mixed = below + warp.face_weight[..., None] * (face - below)
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8), person
+    below = cv2.blendLinear(head, layers.plate, person, 1 - person)
+    lit = np.clip(np.rint(face), 0, 255).astype(np.uint8)
+    mixed = cv2.blendLinear(lit, below, warp.face_weight, 1 - warp.face_weight)
+    return np.asarray(mixed, np.uint8), person
 
 
 def enlarge(warp: Warp, size: int) -> Warp:

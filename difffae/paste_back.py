@@ -1,0 +1,81 @@
+"""The last step of a frame: generated pixels and the full-size condition, laid into the portrait.
+
+Alpha marks the pixels that the networks made; the rest of the person comes from the portrait at its
+own resolution, and what lies away from the person is not touched at all.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from difffae.arrays import ImageU8, MaskF32, MaskU8, SquareF32, SquareU8
+from difffae.face.crop import CropBox, paste
+from difffae.face.renderer import Condition, Layers, compose
+from difffae.generator import Generated
+
+_BORDER_SHARE = 0.06  # of the crop: where the edit fades into the portrait around it
+_PERSON_THRESHOLD = 0.05
+_AROUND_PX = 25  # how far around the person, before and after the motion, pixels are edited
+_AROUND_BLUR_PX = 5.0
+_MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
+
+
+def paste_back(
+    generated: Generated, condition: Condition, source: MaskF32, layers: Layers
+) -> tuple[SquareU8, SquareF32]:
+    """The edited crop at the layers' size, and how much of each of its pixels is edited.
+
+    Args:
+        generated: what the networks made, at the model's size.
+        condition: what they were shown.
+        source: the person's mask in the source crop, at the model's size.
+        layers: the crop's layers at their own resolution.
+    """
+    size = layers.portrait.shape[0]
+    edited = _around(np.maximum(condition.person_mask, source))
+    if size == generated.image.shape[0]:
+        return generated.image, edited
+    alpha = generated.alpha[..., None]
+    own = generated.image - (1 - alpha) * condition.composite
+    full, _ = compose(layers, condition.warp)
+    both = _enlarged(np.concatenate([own, alpha], -1), size)
+    patch = np.clip(np.rint(full * (1 - both[..., 3:]) + both[..., :3]), 0, 255).astype(np.uint8)
+    return patch, _enlarged(edited, size)
+
+
+def lay_into(
+    image: ImageU8, patch: SquareU8, edited: SquareF32, box: CropBox
+) -> tuple[ImageU8, MaskU8]:
+    """The portrait with the edited crop in it, and 255 where its pixels were edited."""
+    size = round(box.size)
+    if patch.shape[0] != size:
+        patch = np.asarray(cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC))
+        edited = _enlarged(edited, size)
+    weight = edited * _border_weight(box, image.shape[0], image.shape[1])
+    mask = np.zeros(image.shape[:2], np.uint8)
+    left, top = round(box.left), round(box.top)
+    mask[top : top + size, left : left + size] = np.where(weight * 255 > _MASK_THRESHOLD, 255, 0)
+    return paste(image, patch, weight, box), mask
+
+
+def _around(person: MaskF32) -> MaskF32:
+    """1 on the person and its surroundings, falling softly to 0."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_AROUND_PX, _AROUND_PX))
+    wide = cv2.dilate((person > _PERSON_THRESHOLD).astype(np.float32), kernel)
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), _AROUND_BLUR_PX), np.float32)
+
+
+def _enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _border_weight(box: CropBox, height: int, width: int) -> SquareF32:
+    """1 inside the crop, falling to 0 at those of its borders that are not the portrait's own."""
+    size = round(box.size)
+    ramp = np.clip((np.arange(size, dtype=np.float32) + 0.5) / max(_BORDER_SHARE * size, 1), 0, 1)
+    whole = np.ones_like(ramp)
+    across = np.where(box.left > 0, ramp, whole)
+    across = across * np.where(box.left + box.size < width, ramp[::-1], whole)
+    down = np.where(box.top > 0, ramp, whole)
+    down = down * np.where(box.top + box.size < height, ramp[::-1], whole)
+    return np.outer(down, across).astype(np.float32)
