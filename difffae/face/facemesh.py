@@ -1,7 +1,7 @@
 """The bundled head model: linear shape and expression bases over MediaPipe's points."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import Mesh3, Points3, Triangles
-from difffae.face.morphable import FittedFace
+from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
 NUM_MESH_POINTS = 468
@@ -28,6 +28,8 @@ FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )  # the mesh's border, from the middle of the hairline round by the picture's right
+LIDS = (((159, 145), (160, 144), (158, 153)), ((386, 374), (385, 380), (387, 373)))  # upper, lower
+UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (398, 384, 385, 386, 387, 388, 466))
 EYE_DEPTH = 0.12  # the irises lie this far behind the lids, so that lids cover them [head units]
 _DEPTH_WEIGHT = 0.3  # MediaPipe's z is the least certain coordinate
 _FIT_ROUNDS = 3
@@ -108,6 +110,7 @@ class FaceMeshModel:
         both = np.concatenate([self.shape_basis, self.expression_basis])
         self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
         self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)
+        self._open_lids = self._lid_directions()
 
     @property
     def triangles(self) -> Triangles:
@@ -147,6 +150,26 @@ class FaceMeshModel:
         )
         return pose.to_picture(head)
 
+    def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
+        """See `HeadModel.eye_openings`."""
+        return _openings(self._head(parameters.shape, parameters.expression))
+
+    def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
+        """See `HeadModel.open_eyes`."""
+        expression = parameters.expression + self._open_lids @ change
+        return replace(parameters, expression=expression.astype(np.float32))
+
+    def _lid_directions(self) -> Float32[NDArray[np.float32], "m 2"]:
+        """For each eye, the expression that opens it by one head unit and moves little else."""
+        wanted = np.zeros((2, NUM_MESH_POINTS, 3), np.float32)
+        for eye, lids in enumerate(UPPER_LIDS):
+            wanted[eye, list(lids), 1] = -np.sin(np.linspace(0, np.pi, len(lids) + 2)[1:-1])
+        directions = self._solve_expression @ wanted.reshape(2, -1).T
+        opened = np.stack(
+            [_openings(np.tensordot(e, self.expression_basis, 1)) for e in directions.T], -1
+        )
+        return np.asarray(directions @ np.linalg.pinv(opened), np.float32)
+
     def _aligned(self, points: Points3, explained: Mesh3) -> tuple[Pose, Points3]:
         """The pose under which the points are nearest an explanation, and they in head units."""
         pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
@@ -171,6 +194,12 @@ class FaceMeshModel:
             offset = np.array([gaze[2 * eye], gaze[2 * eye + 1], 0], np.float32)
             irises[5 * eye : 5 * eye + 5] = middle + offset
         return np.concatenate([skin, irises])
+
+
+def _openings(skin: Mesh3) -> EyeOpenings:
+    """Mean distance of upper and lower lid along the head's vertical, of each eye."""
+    gaps = [np.mean([skin[low, 1] - skin[up, 1] for up, low in lids]) for lids in LIDS]
+    return np.array(gaps, np.float32)
 
 
 def _parameters(pose: Pose, head: Points3, shape: Shape, expression: Expression) -> FaceParameters:

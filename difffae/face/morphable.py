@@ -3,8 +3,14 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
 from difffae.arrays import Points3, Triangles
 from difffae.face.parameters import FaceParameters
+
+EyeOpenings = Float32[NDArray[np.float32], " 2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +45,12 @@ class HeadModel(Protocol):
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
         """The mesh points [px] of parameters and the person's own residual."""
+        ...
+
+    def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
+        """How far each eye is open [head units], the picture's left one first."""
+        ...
+
+    def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
+        """The face with its eyes opened further by that much, in its most probable way."""
         ...

@@ -12,6 +12,8 @@ from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 
 HOLD_FRAMES = 12  # a lost face is held still so long,
 FADE_FRAMES = 24  # then goes back to the portrait's own pose over so long
+_LEAST_OPENING = 0.03  # of eyes that are called open, in head units
+_LID_GAIN = (0.7, 1.6)  # how much less or more a source's lids may travel than the driver's
 _ALIKE_SIZE = 1.6  # heads of sizes within this factor
 _ALIKE_SHIFT = 1.2  # and this near, in head units, count as framed alike
 
@@ -100,17 +102,33 @@ def follow(
     driver = stage.overlay(head_model.track(points, reference), frame)
     unit = _units(reference)
     smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
+    driver = driver.with_motion(smoothing.value * unit)
     shown = retarget(
         stage.face,
-        driver.with_motion(smoothing.value * unit),
+        driver,
         reference,
         motion=controls.motion,
         strength=controls.strength,
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
+    shown = _close_eyes_fully(shown, driver, reference, stage.face, head_model)
     return MotionState(
         reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0
     )
+
+
+def _close_eyes_fully(
+    shown: FaceParameters,
+    driver: FaceParameters,
+    reference: FaceParameters,
+    source: FaceParameters,
+    head_model: HeadModel,
+) -> FaceParameters:
+    """Scale a closing of the driver's eyes to the source's: a blink closes eyes of any size."""
+    open_source, open_reference = (head_model.eye_openings(face) for face in (source, reference))
+    closing = np.minimum(head_model.eye_openings(driver) - open_reference, 0)
+    ratio = open_source / np.maximum(open_reference, _LEAST_OPENING)
+    return head_model.open_eyes(shown, (np.clip(ratio, *_LID_GAIN) - 1) * closing)
 
 
 def lose(state: MotionState, stage: Stage) -> MotionState:

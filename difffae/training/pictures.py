@@ -28,7 +28,7 @@ def to_pictures(images: Images) -> NDArray[np.uint8]:
     return scaled.permute(0, 2, 3, 1).to(torch.uint8).numpy()
 
 
-def sheet(*columns: Images) -> NDArray[np.uint8]:
+def sheet(*columns: Float[Tensor, "b _ h w"]) -> NDArray[np.uint8]:
     """A sample sheet: one row a sample, one column a batch of pictures or of one-channel maps."""
     shown = [column.expand(-1, 3, -1, -1) if column.shape[1] == 1 else column for column in columns]
     return np.concatenate([np.concatenate(list(to_pictures(column)), 0) for column in shown], 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from difffae.training.pictures import sheet, to_images
 _GRID_SAMPLES = 6
 
 
-def region_input(image: Images, size: int) -> Images:
+def region_input(image: Images, size: int) -> Float[Tensor, "b 3 side side"]:
     """A picture at the size that the region encoder sees."""
     if image.shape[-1] == size:
         return image
