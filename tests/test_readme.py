@@ -1,5 +1,7 @@
 """The README tells the truth: its commands parse and its links, options and targets exist."""
 
+import ast
+import inspect
 import io
 import re
 import runpy
@@ -12,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+import difffae
 
 MAX_LINES = 140
 
@@ -106,6 +110,26 @@ def test_every_option_in_the_table_is_one_of_the_offline_command(
 
 def test_the_offline_command_is_shown_as_the_issue_gives_it(commands: list[list[str]]) -> None:
     assert ["python", "-m", "streamer.offline", "video.mp4", "source.jpg"] in commands
+
+
+def test_the_python_example_calls_what_exists(readme: str) -> None:
+    from difffae import Pipeline
+
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    tree = ast.parse(example)
+    imported = {
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module == "difffae"
+        for alias in node.names
+    }
+    assert imported
+    assert imported <= set(difffae.__all__)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    methods = {call.func.attr: call for call in calls if isinstance(call.func, ast.Attribute)}
+    assert set(methods) == {"encode_source", "open_stream", "reenact"}
+    for name, call in methods.items():
+        inspect.signature(getattr(Pipeline, name)).bind(None, *call.args)
 
 
 def test_the_readme_stays_short(readme: str) -> None:
