@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import cv2
@@ -31,7 +33,10 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 def triangles() -> Triangles:
-    """The mesh's triangles: the 3-cliques of the edges that the installed package lists."""
+    """The mesh's triangles: the 3-cliques of the edges that the installed package lists.
+
+    Left out is a clique each of whose edges two others share already: it only surrounds a point.
+    """
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
     neighbours: dict[int, set[int]] = {}
@@ -44,7 +49,9 @@ def triangles() -> Triangles:
         for b in around
         for c in around & neighbours[b]
     }
-    return np.array(sorted(found), np.int32)
+    uses = Counter(edge for triangle in found for edge in combinations(triangle, 2))
+    real = (t for t in found if any(uses[edge] <= 2 for edge in combinations(t, 2)))
+    return np.array(sorted(real), np.int32)
 
 
 def _points(landmarks: Any, width: int, height: int) -> Points3:
