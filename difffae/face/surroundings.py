@@ -80,9 +80,8 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
         reach: distance over which the correction fades [px].
     """
     size = positions.shape[0]
-    at = np.clip(np.rint(after - 0.5), 0, size - 1).astype(int)
     is_inside = ((after > 0) & (after < size)).all(-1, keepdims=True)
-    missed = (before - 0.5 - positions[at[:, 1], at[:, 0]]) * is_inside
+    missed = (before - 0.5 - _read_between(positions, after - 0.5)) * is_inside
     small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
     _spread(
         small,
@@ -91,6 +90,18 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
         reach / _BORDER_SHRINK,
     )
     return (positions + cv2.resize(small, (size, size))).astype(np.float32)
+
+
+def _read_between(positions: MapF32, at: Points2) -> Points2:
+    """The map's values at places between its pixels, bilinear."""
+    size = positions.shape[0]
+    inside = np.clip(at, 0, size - 1)
+    corner = np.minimum(inside.astype(int), size - 2)
+    column, row = corner.T
+    x, y = (inside - corner).T[..., None]
+    upper = (1 - x) * positions[row, column] + x * positions[row, column + 1]
+    lower = (1 - x) * positions[row + 1, column] + x * positions[row + 1, column + 1]
+    return np.asarray((1 - y) * upper + y * lower, np.float32)
 
 
 def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
