@@ -81,8 +81,9 @@ class MotionControls:
 def take_reference(
     points: Points3, stage: Stage, frame: Frame, head_model: HeadModel
 ) -> MotionState:
-    """A state whose reference is this frame."""
-    reference = stage.overlay(head_model.fit(points).parameters, frame)
+    """A state whose reference is this frame, explained as all later frames will be."""
+    person = head_model.fit(points).parameters
+    reference = stage.overlay(head_model.track(points, person), frame)
     return MotionState(reference=reference, points=points)
 
 
