@@ -1,0 +1,34 @@
+"""A tracked portrait and the trained head model, for all tests of the face."""
+
+from pathlib import Path
+
+import pytest
+
+from difffae.face.facemesh import FaceMeshModel
+from difffae.face.mediapipe import MediaPipeTracker
+from difffae.face.source_face import SourceFace, build_source_face
+from face_media import TrackedPortrait, load_head_model, shared_tracker, tracked_portrait
+
+
+@pytest.fixture(scope="session")
+def tracker() -> MediaPipeTracker:
+    """The default tracker."""
+    return shared_tracker()
+
+
+@pytest.fixture(scope="session")
+def tracked(portrait: Path) -> TrackedPortrait:
+    """A synthetic person's face crop, 256×256, with its points and mask."""
+    return tracked_portrait(portrait)
+
+
+@pytest.fixture(scope="session")
+def head_model() -> FaceMeshModel:
+    """The trained head model; skipped where there is none."""
+    return load_head_model()
+
+
+@pytest.fixture(scope="session")
+def source_face(tracked: TrackedPortrait, head_model: FaceMeshModel) -> SourceFace:
+    """The tracked portrait taken apart."""
+    return build_source_face(tracked.image, tracked.points, tracked.person, head_model)

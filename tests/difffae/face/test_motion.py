@@ -1,0 +1,238 @@
+"""A driver's motion over time: reference, framing, loss and recovery."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from difffae.arrays import Points3, Triangles
+from difffae.face.crop import CropBox
+from difffae.face.morphable import FittedFace
+from difffae.face.motion import (
+    FADE_FRAMES,
+    HOLD_FRAMES,
+    Frame,
+    MotionControls,
+    MotionState,
+    Stage,
+    distance,
+    follow,
+    lose,
+    take_reference,
+)
+from difffae.face.parameters import FaceParameters
+from difffae.face.smoothing import SmoothingConfig
+
+FRAME = Frame(height=200, width=200)
+UNFILTERED = SmoothingConfig(min_cutoff_hz=1e6, beta=0.0)
+
+
+def face(x: float = 100, y: float = 100, scale: float = 40, smile: float = 0) -> FaceParameters:
+    return FaceParameters(
+        shape=np.array([0.5], np.float32),
+        expression=np.array([smile, 0.25], np.float32),
+        gaze=np.zeros(4, np.float32),
+        rotation=np.array([0.1, 0, 0], np.float32),
+        scale=scale,
+        translation=np.array([x, y], np.float32),
+    )
+
+
+def points_of(parameters: FaceParameters) -> Points3:
+    """Points that `PlainModel` reads the parameters back from."""
+    rows = [
+        (*parameters.translation, parameters.scale),
+        tuple(parameters.rotation),
+        (*parameters.expression, parameters.shape[0]),
+        (*parameters.gaze[:2], 0),
+        (*parameters.gaze[2:], 0),
+    ]
+    return np.array(rows, np.float32)
+
+
+class PlainModel:
+    """A head model whose points are its parameters."""
+
+    @property
+    def triangles(self) -> Triangles:
+        return np.zeros((0, 3), np.int32)
+
+    def fit(self, points: Points3) -> FittedFace:
+        parameters = FaceParameters(
+            shape=points[2, 2:],
+            expression=points[2, :2],
+            gaze=points[3:, :2].ravel(),
+            rotation=points[1],
+            scale=float(points[0, 2]),
+            translation=points[0, :2],
+        )
+        return FittedFace(parameters=parameters, residual=np.zeros_like(points))
+
+    def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
+        return replace(self.fit(points).parameters, shape=person.shape)
+
+    def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
+        return points_of(parameters) + residual
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A portrait of 200×200 pixels that is its own crop, at the crop's own size."""
+    box = CropBox(left=0, top=0, size=200)
+    return Stage(face=face(90, 110, 50), box=box, height=200, width=200, crop_size=200)
+
+
+def controls(**changes: object) -> MotionControls:
+    given = {"motion": "relative", "strength": 1.0, "smoothing": UNFILTERED} | changes
+    return MotionControls(**given)  # type: ignore[arg-type]
+
+
+def shown_after(
+    drivers: list[FaceParameters], stage: Stage, wanted: MotionControls | None = None
+) -> MotionState:
+    state = MotionState()
+    for driver in drivers:
+        wanted = controls() if wanted is None else wanted
+        state = follow(points_of(driver), state, stage, FRAME, PlainModel(), wanted)
+    return state
+
+
+def assert_alike(shown: FaceParameters | None, expected: FaceParameters) -> None:
+    assert shown is not None
+    np.testing.assert_allclose(shown.motion_vector(), expected.motion_vector(), atol=1e-3)
+
+
+def test_the_first_tracked_frame_is_the_reference_and_shows_the_portrait(stage: Stage) -> None:
+    state = shown_after([face(130, 70, 30, smile=2)], stage)
+    assert_alike(state.shown, stage.face)
+    assert state.reference is not None
+    assert_alike(state.reference, face(130, 70, 30, smile=2))
+
+
+def test_motion_since_the_reference_is_carried_over(stage: Stage) -> None:
+    state = shown_after([face(), face(x=108, scale=44, smile=1)], stage)
+    assert_alike(state.shown, face(90 + 8 / 40 * 50, 110, 55, smile=1))
+
+
+def test_a_reference_taken_first_is_what_motion_is_measured_from(stage: Stage) -> None:
+    state = take_reference(points_of(face(smile=1)), stage, FRAME, PlainModel())
+    state = follow(points_of(face(smile=3)), state, stage, FRAME, PlainModel(), controls())
+    assert_alike(state.shown, replace(stage.face, expression=np.float32([2, 0.25])))
+
+
+class BiasedModel(PlainModel):
+    """A head model that tracks a known person otherwise than it fits a stranger."""
+
+    def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
+        found = super().track(points, person)
+        return replace(found, expression=found.expression * np.float32(0.5))
+
+
+def test_the_reference_is_explained_as_later_frames_are(stage: Stage) -> None:
+    driver = points_of(face(smile=2))
+    state = follow(driver, MotionState(), stage, FRAME, BiasedModel(), controls())
+    assert_alike(state.shown, stage.face)
+
+
+def test_the_state_given_is_not_changed(stage: Stage) -> None:
+    before = shown_after([face()], stage)
+    kept = replace(before)
+    follow(points_of(face(smile=1)), before, stage, FRAME, PlainModel(), controls())
+    lose(before, stage)
+    assert before == kept
+
+
+def test_pictures_are_laid_centre_on_centre_with_their_shorter_sides_fitted() -> None:
+    box = CropBox(left=100, top=50, size=400)
+    stage = Stage(face=face(), box=box, height=600, width=800, crop_size=256)
+    driver = stage.overlay(face(x=160, y=90, scale=10), Frame(height=120, width=320))
+    grow, shrink = 600 / 120, 256 / 400
+    np.testing.assert_allclose(
+        driver.translation, [(400 - 100) * shrink, (300 + 30 * grow - 50) * shrink], atol=1e-3
+    )
+    assert driver.scale == pytest.approx(10 * grow * shrink)
+
+
+def test_absolute_motion_puts_a_head_framed_alike_where_the_drivers_is(stage: Stage) -> None:
+    state = shown_after([face(), face(120, 95, 42, smile=1)], stage, controls(motion="absolute"))
+    assert_alike(state.shown, face(120, 95, 42, smile=1))
+
+
+@pytest.mark.parametrize("reference", [face(scale=20), face(scale=95), face(x=170)])
+def test_absolute_motion_leaves_a_head_framed_otherwise_in_its_place(
+    stage: Stage, reference: FaceParameters
+) -> None:
+    state = shown_after([reference], stage, controls(motion="absolute"))
+    assert state.shown is not None
+    np.testing.assert_allclose(state.shown.translation, stage.face.translation, atol=1e-3)
+    assert state.shown.scale == pytest.approx(stage.face.scale, rel=1e-4)
+
+
+def test_strength_zero_shows_the_portrait(stage: Stage) -> None:
+    state = shown_after([face(), face(140, 80, 60, smile=2)], stage, controls(strength=0.0))
+    assert_alike(state.shown, stage.face)
+
+
+def test_a_lost_face_is_held_still(stage: Stage) -> None:
+    state = shown_after([face(), face(smile=1)], stage)
+    shown = state.shown
+    for number in range(1, HOLD_FRAMES + 1):
+        state = lose(state, stage)
+        assert state.num_lost == number
+        assert state.shown is shown
+
+
+def test_a_face_lost_for_long_fades_evenly_to_the_portrait(stage: Stage) -> None:
+    state = shown_after([face(), face(smile=1)], stage)
+    smiles = []
+    for _ in range(HOLD_FRAMES + FADE_FRAMES + 5):
+        state = lose(state, stage)
+        assert state.shown is not None
+        smiles.append(float(state.shown.expression[0]))
+    fading = np.array(smiles[HOLD_FRAMES - 1 : HOLD_FRAMES + FADE_FRAMES])
+    np.testing.assert_allclose(fading, np.linspace(1, 0, FADE_FRAMES + 1), atol=1e-4)
+    assert_alike(state.shown, stage.face)
+
+
+def test_losing_a_face_never_seen_shows_the_portrait(stage: Stage) -> None:
+    state = MotionState()
+    for _ in range(HOLD_FRAMES + 3):
+        state = lose(state, stage)
+    assert_alike(state.shown, stage.face)
+    assert state.reference is None
+
+
+def test_a_face_found_again_moves_on_from_the_same_reference(stage: Stage) -> None:
+    before = shown_after([face(), face(smile=1)], stage)
+    state = before
+    for _ in range(HOLD_FRAMES + 10):
+        state = lose(state, stage)
+    again = follow(points_of(face(smile=1.5)), state, stage, FRAME, PlainModel(), controls())
+    assert again.num_lost == 0
+    assert again.reference is before.reference
+    assert_alike(again.shown, replace(stage.face, expression=np.float32([1.5, 0.25])))
+
+
+def test_trembling_of_the_tracked_points_is_smoothed(stage: Stage) -> None:
+    random = np.random.default_rng(0)
+    drivers = [face(x=100 + dx) for dx in random.normal(0, 0.3, 60)]
+
+    def spread(wanted: MotionControls) -> float:
+        state, places = MotionState(), []
+        for driver in drivers:
+            state = follow(points_of(driver), state, stage, FRAME, PlainModel(), wanted)
+            assert state.shown is not None
+            places.append(state.shown.translation[0])
+        return float(np.std(places))
+
+    steady = SmoothingConfig(min_cutoff_hz=1.0, beta=0.5)
+    assert spread(controls(smoothing=steady)) < 0.6 * spread(controls())
+
+
+def test_the_nearest_frame_is_the_one_most_like_the_portrait() -> None:
+    portrait = face(smile=1)
+    assert distance(portrait, portrait) == 0
+    elsewhere = face(x=10, y=300, scale=99, smile=1)
+    assert distance(elsewhere, portrait) == 0
+    turned = replace(portrait, rotation=np.float32([0.1, 0.6, 0]))
+    assert distance(turned, portrait) > distance(face(smile=1.5), portrait) > 0
