@@ -1,0 +1,120 @@
+"""A tiny data set of real media, prepared once, and the command that trains on it."""
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import yaml
+from numpy.typing import NDArray
+from rich.console import Console
+
+from difffae.data import pairs, prepare
+from difffae.train import Catalog, main
+from difffae.training.stages import read_config, stage_recipes
+
+NUM_PAIRS = 16
+CLIPS = ("man#carphone#000000#000024.mp4", "man#carphone#000060#000084.mp4")
+NUM_STILLS = 3
+STILL_SIDE = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRun:
+    """A configuration with its data, and a folder to train in."""
+
+    config: Path
+    frames: Path
+    pairs: Path
+    folder: Path
+
+    def train(self, stage: str, *arguments: str) -> tuple[int, str]:
+        """Train a stage by the command; its exit status and what it said."""
+        console = Console(file=io.StringIO(), width=200)
+        place = ("--config", str(self.config), "--run-directory", str(self.folder))
+        catalog = Catalog(read_config=read_config, recipes=stage_recipes())
+        status = main([*place, "--stage", stage, *arguments], console, catalog)
+        assert isinstance(console.file, io.StringIO)
+        return status, console.file.getvalue()
+
+
+def run_module(module_main: Callable[[], None], *arguments: str) -> None:
+    """Run a command's main with these arguments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["command", *arguments])
+        module_main()
+
+
+def read_video(path: Path, first: int, end: int) -> list[NDArray[np.uint8]]:
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return decoded[first:end]
+
+
+def write_fomm_folder(folder: Path, frames: list[NDArray[np.uint8]]) -> None:
+    """Frames as FOMM's preprocessing leaves them: a folder named like a video, of numbered PNGs."""
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number:07d}.png"), frame[..., ::-1])
+
+
+def write_mp4(path: Path, frames: list[NDArray[np.uint8]]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def mp4_writer() -> Callable[[Path, list[NDArray[np.uint8]]], None]:
+    """Writes frames as an mp4 file."""
+    return write_mp4
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory, carphone: Path, openpeople: list[Path]) -> Path:
+    """Two clips of one man, a folder of PNGs and an mp4 file, and three stills."""
+    folder = tmp_path_factory.mktemp("media")
+    write_fomm_folder(folder / CLIPS[0], read_video(carphone, 0, 24))
+    write_mp4(folder / CLIPS[1], read_video(carphone, 60, 84))
+    for path in openpeople[:NUM_STILLS]:
+        image = cv2.imread(str(path))
+        small = cv2.resize(image, (STILL_SIDE, STILL_SIDE), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / f"{path.parents[1].name}.jpg"), small)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def frames(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frame shards of the media, every fourth frame of a clip."""
+    folder = tmp_path_factory.mktemp("frames")
+    run_module(prepare.main, str(media), str(folder), "--stride", "4")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(frames: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """`configs/tiny.yaml` on the media: a head model is learned, two shards of pairs are made."""
+    folder = tmp_path_factory.mktemp("tiny")
+    content = yaml.safe_load((repository / "configs" / "tiny.yaml").read_text("utf-8"))
+    content["training"].update(frames=str(frames), pairs=str(folder / "pairs"))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    run = TinyRun(
+        config=folder / "tiny.yaml", frames=frames, pairs=folder / "pairs", folder=folder / "run"
+    )
+    status, said = run.train("head_model")
+    assert status == 0, said
+    head_model = run.folder / "head_model" / "head_model.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "PAIRS_PER_SHARD", NUM_PAIRS // 2)
+        arguments = ("--head-model", str(head_model), "--num-pairs", str(NUM_PAIRS))
+        run_module(pairs.main, str(frames), str(run.pairs), *arguments)
+    return run
