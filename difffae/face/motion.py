@@ -6,7 +6,7 @@ import numpy as np
 
 from difffae.arrays import Points3
 from difffae.face.crop import CropBox
-from difffae.face.morphable import HeadModel
+from difffae.face.morphable import EyeOpenings, HeadModel
 from difffae.face.parameters import FaceParameters, Motion, Vector, retarget
 from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 
@@ -112,24 +112,24 @@ def follow(
         strength=controls.strength,
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
-    shown = _close_eyes_fully(shown, driver, reference, stage.face, head_model)
+    lids = controls.strength * _lid_change(driver, reference, stage.face, head_model)
+    shown = head_model.open_eyes(shown, lids)
     return MotionState(
         reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0
     )
 
 
-def _close_eyes_fully(
-    shown: FaceParameters,
-    driver: FaceParameters,
-    reference: FaceParameters,
-    source: FaceParameters,
-    head_model: HeadModel,
-) -> FaceParameters:
-    """Scale a closing of the driver's eyes to the source's: a blink closes eyes of any size."""
+def _lid_change(
+    driver: FaceParameters, reference: FaceParameters, source: FaceParameters, head_model: HeadModel
+) -> EyeOpenings:
+    """What scales a closing of the driver's eyes to the source's: a blink closes eyes of any size.
+
+    It is to be added to the openings that the driver's own lids give [head units].
+    """
     open_source, open_reference = (head_model.eye_openings(face) for face in (source, reference))
     closing = np.minimum(head_model.eye_openings(driver) - open_reference, 0)
     ratio = open_source / np.maximum(open_reference, _LEAST_OPENING)
-    return head_model.open_eyes(shown, (np.clip(ratio, *_LID_GAIN) - 1) * closing)
+    return np.asarray((np.clip(ratio, *_LID_GAIN) - 1) * closing, np.float32)
 
 
 def lose(state: MotionState, stage: Stage) -> MotionState:

@@ -7,7 +7,7 @@ import pytest
 
 from difffae.arrays import Points3, Triangles
 from difffae.face.crop import CropBox
-from difffae.face.morphable import FittedFace
+from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.motion import (
     FADE_FRAMES,
     HOLD_FRAMES,
@@ -51,7 +51,7 @@ def points_of(parameters: FaceParameters) -> Points3:
 
 
 class PlainModel:
-    """A head model whose points are its parameters."""
+    """A head model whose points are its parameters; its second expression opens both eyes."""
 
     @property
     def triangles(self) -> Triangles:
@@ -73,6 +73,13 @@ class PlainModel:
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
         return points_of(parameters) + residual
+
+    def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
+        return parameters.expression[[1, 1]]
+
+    def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
+        opened = parameters.expression + np.array([0, change.mean()], np.float32)
+        return replace(parameters, expression=opened)
 
 
 @pytest.fixture
@@ -171,6 +178,38 @@ def test_absolute_motion_leaves_a_head_framed_otherwise_in_its_place(
 def test_strength_zero_shows_the_portrait(stage: Stage) -> None:
     state = shown_after([face(), face(140, 80, 60, smile=2)], stage, controls(strength=0.0))
     assert_alike(state.shown, stage.face)
+
+
+def eyes(opening: float) -> FaceParameters:
+    return replace(face(), expression=np.float32([0, opening]))
+
+
+@pytest.mark.parametrize(("own", "closed"), [(0.25, 0.0), (0.30, 0.0), (0.22, 0.0)])
+def test_a_blink_closes_eyes_of_any_size(stage: Stage, own: float, closed: float) -> None:
+    staged = replace(stage, face=replace(stage.face, expression=np.float32([0, own])))
+    state = shown_after([eyes(0.25), eyes(0.0)], staged)
+    assert state.shown is not None
+    assert state.shown.expression[1] == pytest.approx(closed, abs=1e-3)
+
+
+def test_lids_travel_no_more_than_their_gain_allows(stage: Stage) -> None:
+    wide = replace(stage, face=replace(stage.face, expression=np.float32([0, 1.0])))
+    state = shown_after([eyes(0.25), eyes(0.0)], wide)
+    assert state.shown is not None
+    assert state.shown.expression[1] == pytest.approx(1 - 1.6 * 0.25, abs=1e-3)
+
+
+def test_eyes_opened_wider_are_carried_over_unscaled(stage: Stage) -> None:
+    wide = replace(stage, face=replace(stage.face, expression=np.float32([0, 0.3])))
+    state = shown_after([eyes(0.25), eyes(0.45)], wide)
+    assert state.shown is not None
+    assert state.shown.expression[1] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_blink_at_strength_zero_leaves_the_portraits_eyes_alone(stage: Stage) -> None:
+    wide = replace(stage, face=replace(stage.face, expression=np.float32([0, 0.35])))
+    state = shown_after([eyes(0.25), eyes(0.0)], wide, controls(strength=0.0))
+    assert_alike(state.shown, wide.face)
 
 
 def test_a_lost_face_is_held_still(stage: Stage) -> None:
