@@ -187,3 +187,26 @@ def test_gaze_moves_the_irises_alone(head_model: FaceMeshModel, tracked: Tracked
     assert np.abs(change[:NUM_MESH_POINTS]).max() == 0
     np.testing.assert_allclose(change[468:473, 0], 0.1 * straight.scale, rtol=1e-3)
     np.testing.assert_allclose(change[473:], 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [(-0.05, 0.0), (0.0, 0.04), (-0.06, -0.06)])
+def test_eyes_open_by_what_they_are_told_and_the_mouth_stays(
+    head_model: FaceMeshModel, tracked: TrackedPortrait, change: tuple[float, float]
+) -> None:
+    fitted = head_model.fit(tracked.points)
+    before = head_model.eye_openings(fitted.parameters)
+    opened = head_model.open_eyes(fitted.parameters, np.float32(change))
+    np.testing.assert_allclose(head_model.eye_openings(opened) - before, change, atol=2e-3)
+    moved = head_model.pose(opened, fitted.residual) - tracked.points
+    lids = np.abs(moved[[159, 386], 1]).max()
+    assert np.abs(moved[list(UPPER_LIP + LOWER_LIP), :2]).max() < 0.5 * lids
+
+
+def test_open_eyes_are_measured_as_open(
+    head_model: FaceMeshModel, tracked: TrackedPortrait
+) -> None:
+    fitted = head_model.fit(tracked.points)
+    openings = head_model.eye_openings(fitted.parameters)
+    gaps = np.abs(tracked.points[[145, 374], 1] - tracked.points[[159, 386], 1])
+    np.testing.assert_allclose(openings, gaps / fitted.parameters.scale, rtol=0.5)
+    assert (openings > 0.05).all()
