@@ -118,26 +118,23 @@ class FaceMeshModel:
         return np.concatenate([self.skin_triangles, eye_triangles()])
 
     def fit(self, points: Points3) -> FittedFace:
-        """See `HeadModel.fit`; the most probable shape and expression under their spreads."""
-        pose, head = self._aligned(points, self.mean)
-        shape, expression, explained = self._explain(head)
-        for _ in range(_FIT_ROUNDS - 1):
-            pose, head = self._aligned(points, explained)
-            shape, expression, explained = self._explain(head)
-        parameters = _parameters(pose, head, shape, expression)
-        residual = head - self._with_irises(head[:NUM_MESH_POINTS], parameters.gaze)
-        residual[:NUM_MESH_POINTS] = head[:NUM_MESH_POINTS] - explained
+        """See `HeadModel.fit`.
+
+        Shape and expression together are the most probable ones under their spreads; the expression
+        is then found anew as `track` finds it, so that a person's own frames agree.
+        """
+        explained = self.mean
+        for _ in range(_FIT_ROUNDS):
+            shape, explained = self._explain(self._aligned(points, explained)[1])
+        parameters, head = self._express(points, shape)
+        skin = head[:NUM_MESH_POINTS]
+        residual = head - self._with_irises(skin, parameters.gaze)
+        residual[:NUM_MESH_POINTS] = skin - self._head(shape, parameters.expression)
         return FittedFace(parameters=parameters, residual=residual)
 
     def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
         """See `HeadModel.track`."""
-        neutral = self._head(person.shape, np.zeros(len(self.expression_basis), np.float32))
-        pose, head = self._aligned(points, neutral)
-        expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
-        for _ in range(_FIT_ROUNDS - 1):
-            pose, head = self._aligned(points, self._head(person.shape, expression))
-            expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
-        return _parameters(pose, head, person.shape, expression)
+        return self._express(points, person.shape)[0]
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
         """See `HeadModel.pose`."""
@@ -175,11 +172,20 @@ class FaceMeshModel:
         pose = align(points[:NUM_MESH_POINTS], explained, self.rigid_weights)
         return pose, pose.to_head(points)
 
-    def _explain(self, head: Points3) -> tuple[Shape, Expression, Mesh3]:
-        """Shape and expression of points in head units, and the points they explain."""
+    def _explain(self, head: Points3) -> tuple[Shape, Mesh3]:
+        """The shape of points in head units, and the points that shape and expression explain."""
         both = self._solve_both @ (head[:NUM_MESH_POINTS] - self.mean).ravel()
         shape, expression = np.split(both, [len(self.shape_basis)])
-        return shape, expression, self._head(shape, expression)
+        return shape, self._head(shape, expression)
+
+    def _express(self, points: Points3, shape: Shape) -> tuple[FaceParameters, Points3]:
+        """Expression and pose of a person of known shape, and the points in head units."""
+        neutral = explained = self._head(shape, np.zeros(len(self.expression_basis), np.float32))
+        for _ in range(_FIT_ROUNDS):
+            pose, head = self._aligned(points, explained)
+            expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
+            explained = self._head(shape, expression)
+        return _parameters(pose, head, shape, expression), head
 
     def _head(self, shape: Shape, expression: Expression) -> Mesh3:
         moved = np.tensordot(shape, self.shape_basis, 1)
