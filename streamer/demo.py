@@ -93,7 +93,7 @@ def _parser() -> Parser:
     )
     add("--motion", choices=("relative", "absolute"), default="relative", help="see offline")
     add("--model", default=EngineSettings().model, help="default: %(default)s")
-    add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    add("--device", default="cpu", choices=("cpu", "cuda"), help="default: %(default)s")
     return parser
 
 

@@ -133,6 +133,8 @@ _NO_PICKLES = (
 def load_engine(settings: EngineSettings) -> Engine:
     """Import the model's packages and load its weights: seconds, so check everything else first.
 
+    Torch answers a request for CUDA that it was not built for with an AssertionError.
+
     Raises:
         ModelError: unknown model, wrong or altered weights, no such device or runtime.
     """
@@ -146,7 +148,7 @@ def load_engine(settings: EngineSettings) -> Engine:
     )
     try:
         pipeline = load_pipeline(settings.model, device=settings.device, runtime=settings.runtime)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, AssertionError) as error:
         raise ModelError(
             f"cannot load model {settings.model} on {settings.device}: {_first_line(error)}"
         ) from error

@@ -7,6 +7,7 @@ when interrupted.
 import argparse
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -92,7 +93,9 @@ def run_with_progress(job: Job, console: Console, *, is_quiet: bool, load: Load)
             summary = reenact_file(job, load=load, on_frame=on_frame)
         except KeyboardInterrupt:
             if job.partial_folder.is_dir():
-                progress.print(f"what is finished is kept in {job.partial_folder}; add --resume")
+                progress.print(
+                    f"finished work is in {job.partial_folder}; --resume goes on with it"
+                )
             raise
     if not is_quiet:
         console.print(describe(summary, time.monotonic() - started))
@@ -192,7 +195,12 @@ def _parser() -> Parser:
     add("--strength", type=_strength, default=1.0, help="multiplies the motion, 0 to 2")
     add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
     add("--seed", type=_whole(0), default=0, help="the same seed gives the same video")
-    add("--device", default=defaults.device, help="cpu, cuda, cuda:1 (default: %(default)s)")
+    add(
+        "--device",
+        type=_device,
+        default=defaults.device,
+        help="cpu, cuda, cuda:1 (default: %(default)s)",
+    )
     add("--runtime", choices=get_args(Runtime), default=defaults.runtime, help="how networks run")
     add("--model", default=defaults.model, help="bundled name, or folder with safetensors")
     add("--face", type=_whole(1), metavar="N", help="which face of the portrait, 1 the leftmost")
@@ -206,6 +214,12 @@ def _parser() -> Parser:
 
 def _reference(text: str) -> int | Literal["auto"]:
     return "auto" if text == "auto" else _whole(0)(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, got {text}")
+    return text
 
 
 def _strength(text: str) -> float:

@@ -92,6 +92,25 @@ def test_an_unknown_model_is_refused_and_a_folder_found(tmp_path: Path) -> None:
     assert find_model(str(tmp_path)) == tmp_path
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("Torch not compiled with CUDA enabled"),
+        RuntimeError("No CUDA GPUs are available"),
+        ValueError("sha256 differs"),
+    ],
+)
+def test_what_stops_loading_is_told_in_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("difffae.load_pipeline", fail)
+    with pytest.raises(ModelError, match=f"cannot load model .* on cuda: {error}"):
+        load_engine(EngineSettings(model=str(tmp_path), device="cuda"))
+
+
 def test_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()

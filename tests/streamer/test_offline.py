@@ -97,6 +97,8 @@ def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:
         (["--strength", "nan"], "expected 0 to 2, got nan"),
         (["--steps", "0"], "expected a whole number from 1, got 0"),
         (["--reference", "first"], "expected a whole number from 0, got first"),
+        (["--device", "gpu"], "expected cpu, cuda or cuda:N, got gpu"),
+        (["--runtime", "magic"], "invalid choice"),
         (["--face", "0"], "expected a whole number from 1, got 0"),
         (["--motion", "sideways"], "invalid choice"),
         (["--colour", "red"], "unrecognized arguments"),
