@@ -25,6 +25,7 @@ from difffae.training.pictures import pair_batch
 STAGES = ("autoencoder", "calibrate", "decoder", "identity", "regions", "latents", "joint")
 TRAINED = ("autoencoder", "decoder", "identity", "regions", "joint")
 NUM_STEPS, NUM_PAIRS = 8, 16
+pytestmark = pytest.mark.timeout(600)  # all stages are trained in the setup of the first test
 
 
 class Run(Protocol):
