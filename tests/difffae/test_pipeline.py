@@ -9,61 +9,20 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from difffae.arrays import ImageU8, Points3
-from difffae.checkpoint import save_tensors
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.crop import CropBox
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.mediapipe import PersonSegmenter
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
+from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
-from difffae.generator import Generator, load_networks, weight_files
+from difffae.generator import Generator, load_networks
 from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
 from face_media import load_head_model, read_picture, shared_tracker
+from random_model import write_random_model
 
-MODEL = {
-    "image_size": 256,
-    "region_size": 64,
-    "sees_source": True,
-    "autoencoder": {
-        "latent_channels": 4,
-        "patch": 4,
-        "channels": 8,
-        "multipliers": [1, 2],
-        "encoder_blocks": 1,
-        "decoder_blocks": [1, 1],
-        "condition_channels": 6,
-        "groups": 4,
-    },
-    "region_encoder": {
-        "patch": 8,
-        "channels": 8,
-        "multipliers": [1, 2],
-        "num_blocks": 1,
-        "num_heads": 2,
-        "out_channels": 16,
-        "num_slots": 4,
-        "slot_width": 16,
-        "groups": 4,
-    },
-    "denoiser": {
-        "latent_channels": 4,
-        "condition_channels": 11,
-        "channels": 8,
-        "multipliers": [1, 2],
-        "num_blocks": 1,
-        "num_heads": 2,
-        "attention_sizes": [16],
-        "latent_size": 32,
-        "slot_width": 16,
-        "identity_width": 16,
-        "groups": 4,
-    },
-    "identity": {"width": 16, "channels": 8, "groups": 4},
-    "parameterization": {"kind": "prior", "prior_spread": 0.6},
-}
 HEIGHT, WIDTH, MARGIN = 512, 640, 64  # the portrait: its square picture between two grey bars
 DRIVER_SIDE = 256
 CONTROLS = Controls()
@@ -114,16 +73,7 @@ def head_model() -> FaceMeshModel:
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of random weights, no layer of which is zero."""
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": MODEL}), "utf-8")
-    torch.manual_seed(0)
-    for name, network in weight_files(read_model_config(folder / "config.yaml")).items():
-        for parameter in network.parameters():
-            if not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.1)
-        save_tensors(folder / f"{name}.safetensors", network.state_dict(), {})
-    return folder
+    return write_random_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +338,25 @@ def test_a_reference_frame_is_where_motion_starts(pipeline: Pipeline, source: So
     rest = source.face.fitted.parameters
     np.testing.assert_allclose(state.motion.shown.rotation, rest.rotation, atol=1e-3)
     np.testing.assert_allclose(state.motion.shown.translation, rest.translation, atol=1e-2)
+    for _ in range(20):
+        state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
+    assert state.motion.shown is not None
+    back = matrix(state.motion.shown.rotation) @ matrix(rest.rotation).T
+    assert np.linalg.norm(axis_angle(back)) == pytest.approx(0.35, abs=0.06)
+
+
+def test_a_new_reference_in_mid_stream_is_kept_apart_from_the_old_one(
+    pipeline: Pipeline, source: Source
+) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
+    before = state.motion.reference
+    state = pipeline.set_reference(driver_frame(1), source, state)
+    assert before is not None
+    assert state.motion.reference is not None
+    shift = state.motion.reference.translation - before.translation
+    pixels = 2 * 256 / source.crop_box.size
+    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=0.5)
 
 
 def test_a_reference_without_a_face_is_refused(pipeline: Pipeline, source: Source) -> None:

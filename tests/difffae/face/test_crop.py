@@ -114,6 +114,15 @@ def test_a_face_crop_of_256_pixels_is_taken_whole(tracked: TrackedPortrait) -> N
     np.testing.assert_array_equal(crop(tracked.image, box, 256), tracked.image)
 
 
+@pytest.mark.parametrize(("side", "is_whole"), [(95, True), (80, False)])
+def test_a_picture_hardly_larger_than_the_wanted_crop_is_taken_whole(
+    side: float, is_whole: bool
+) -> None:
+    box = portrait_box(face_points(80, 70, side), 256, 256)
+    assert (box == CropBox(left=0, top=0, size=256)) == is_whole
+    assert box.size == (256 if is_whole else round(side * FACE_TO_CROP))
+
+
 def test_a_portrait_box_is_the_face_with_hair_and_neck_around_it() -> None:
     box = portrait_box(face_points(400, 300, 100), 1000, 1000)
     assert box.size == round(100 * FACE_TO_CROP)
