@@ -188,9 +188,10 @@ def _parser() -> Parser:
     add(
         "--reference",
         type=_reference,
+        default="auto",
         metavar="FRAME|auto",
         help="where relative motion starts: a frame number from 0, or auto, the frame of the "
-        "first 10 s most like the portrait (default: the first frame with a face)",
+        "first 10 s most like the portrait (default: %(default)s)",
     )
     add("--strength", type=_strength, default=1.0, help="multiplies the motion, 0 to 2")
     add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")

@@ -55,7 +55,8 @@ class Job:
 
     Attributes:
         outputs: the file to write for each view wanted; the first is the main one.
-        reference: frame number, "auto", or None for the first frame with a face.
+        reference: frame number, None for the first frame with a face, or "auto": the frame of the
+            first seconds most like the portrait, and the first with a face where none shows one.
         face: which face of the portrait, counted from 1, left to right; None when there is one.
     """
 
@@ -272,10 +273,13 @@ def _with_reference(
 ) -> "StreamState":
     job, frame = inputs.job, inputs.reference
     if job.reference == "auto":
-        with driver_errors(f"the first {AUTO_REFERENCE_S} s of {job.driver}"):
-            index = engine.reenactor.choose_reference(
-                _first_images(job.driver), source, engine.controls
-            )
+        try:
+            with driver_errors(f"the first {AUTO_REFERENCE_S} s of {job.driver}"):
+                index = engine.reenactor.choose_reference(
+                    _first_images(job.driver), source, engine.controls
+                )
+        except DriverError:
+            return state
         frame = read_frame(job.driver, index)
     if frame is None:
         return state

@@ -183,7 +183,7 @@ class SegmentSeries:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._encoder.shutdown(wait=True, cancel_futures=True)
+        self._encoder.shutdown(wait=True)  # frames already handed over may complete a segment
         for writer in self._writers.values():
             writer.abandon()
         self._writers = {}
