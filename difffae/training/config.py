@@ -52,7 +52,7 @@ class TrainingConfig:
         pairs: folder of pair shards (python -m difffae.data.pairs).
         head_model: sizes of the head model's bases.
         loss: weights of the losses.
-        autoencoder, decoder, identity, regions, joint: the stages' trainers.
+        autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
     """
 
     frames: Path = Path("runs/frames")
@@ -64,6 +64,7 @@ class TrainingConfig:
     identity: TrainerConfig = field(default_factory=TrainerConfig)
     regions: TrainerConfig = field(default_factory=TrainerConfig)
     joint: TrainerConfig = field(default_factory=TrainerConfig)
+    polish: TrainerConfig = field(default_factory=TrainerConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from difffae.checkpoint import (
 _STAGE_OF = {
     "head_model": "head_model",
     "encoder": "latents",
-    "decoder": "decoder",
+    "decoder": "polish",
     "region_encoder": "joint",
     "identity_encoder": "identity",
     "denoiser": "joint",

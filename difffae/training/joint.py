@@ -41,8 +41,11 @@ class JointStage:
 
     name = "joint"
 
-    def __init__(self, config: Config, run_directory: Path) -> None:
+    def __init__(
+        self, config: Config, run_directory: Path, pixel_share: float | None = None
+    ) -> None:
         model = config.model
+        self._pixel_share = config.training.loss.pixel_share if pixel_share is None else pixel_share
         self._config, self._losses = model, config.training.loss
         self._pairs = ShardReader(config.training.pairs, "pairs")
         self._latents = ShardReader(run_directory / "latents", "latents")
@@ -138,6 +141,15 @@ class JointStage:
         masks = F.interpolate(slot_masks[:count].float(), size=size) * 2 - 1
         return sheet(*columns, *(masks[:, k : k + 1] for k in range(masks.shape[1])))
 
+    @torch.no_grad()
+    def sample_once(self, batch: dict[str, Tensor]) -> Tensor:
+        """The latents that one step from pure noise gives."""
+        slots, _ = self.region_encoder(batch["region_image"])
+        identity = self.identity_encoder(batch["aligned"])
+        noise = torch.randn_like(batch["target_latent"])
+        last = torch.full((len(noise),), self._schedule.num_timesteps - 1, device=noise.device)
+        return self._denoise(noise, last, batch, slots, identity)[0]
+
     def _predict(self, batch: dict[str, Tensor]) -> _Prediction:
         x0, prior = batch["target_latent"], batch["composite_latent"]
         slots, _ = self.region_encoder(batch["region_image"])
@@ -191,7 +203,7 @@ class JointStage:
         return torch.from_numpy(np.stack([self._latents.row(name, row) for row in rows]))
 
     def _num_seen(self, count: int) -> int:
-        return max(1, round(count * self._losses.pixel_share))
+        return max(1, round(count * self._pixel_share))
 
 
 def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full: bool) -> Tensor:

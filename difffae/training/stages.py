@@ -13,6 +13,7 @@ from difffae.training.head_model import learn_head_model, read_tracks, save_head
 from difffae.training.identity import IdentityStage
 from difffae.training.joint import JointStage
 from difffae.training.latents import calibrate_encoder, encode_pairs
+from difffae.training.polish import PolishStage
 from difffae.training.regions import RegionsStage
 from difffae.training.trainer import Stage
 from difffae.training.trainer_config import TrainerConfig
@@ -60,6 +61,7 @@ def stage_recipes() -> Mapping[str, Recipe]:
         "regions": GradientRecipe(trainer=lambda c: c.training.regions, build=RegionsStage),
         "latents": DirectRecipe(learn=encode_pairs),
         "joint": GradientRecipe(trainer=lambda c: c.training.joint, build=JointStage),
+        "polish": GradientRecipe(trainer=lambda c: c.training.polish, build=PolishStage),
     }
 
 

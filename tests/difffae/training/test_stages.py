@@ -22,8 +22,11 @@ from difffae.training.decoder import DecoderStage
 from difffae.training.joint import JointStage, denoiser_condition
 from difffae.training.pictures import pair_batch
 
-STAGES = ("autoencoder", "calibrate", "decoder", "identity", "regions", "latents", "joint")
-TRAINED = ("autoencoder", "decoder", "identity", "regions", "joint")
+STAGES = (
+    *("autoencoder", "calibrate", "decoder", "identity"),
+    *("regions", "latents", "joint", "polish"),
+)
+TRAINED = ("autoencoder", "decoder", "identity", "regions", "joint", "polish")
 NUM_STEPS, NUM_PAIRS = 8, 16
 pytestmark = pytest.mark.timeout(600)  # all stages are trained in the setup of the first test
 
@@ -76,6 +79,7 @@ def test_every_stage_leaves_its_networks_for_the_model(trained: Run, config: Con
         "regions/region_encoder": RegionEncoder(model.region_encoder),
         "joint/region_encoder": RegionEncoder(model.region_encoder),
         "joint/denoiser": Denoiser(model.denoiser),
+        "polish/decoder": Decoder(model.autoencoder),
     }
     for name, network in networks.items():
         path = trained.folder / f"{name}.safetensors"
@@ -113,6 +117,7 @@ def test_the_loss_of_pictures_falls(trained: Run, stage: str) -> None:
         ("identity", (6 * 112, 2 * 112)),
         ("regions", (6 * 128, (2 + 4) * 128)),
         ("joint", (3 * 256, (2 + 2 + 1 + 4) * 256)),
+        ("polish", (6 * 256, 4 * 256)),
     ],
 )
 def test_sample_grids_are_written_at_both_ends(
