@@ -46,12 +46,13 @@ def test_pictures_come_back_as_jpeg_keeps_them_and_arrays_exactly(tmp_path: Path
     assert reader.labels("person") == ["person 10", "person 90", "person 200"]
 
 
-def test_samples_of_two_shards_are_counted_on_by_file_name(tmp_path: Path) -> None:
-    write(tmp_path / "frames-b.safetensors", [150, 160])
-    write(tmp_path / "frames-a.safetensors", [20, 30, 40])
+def test_samples_of_several_shards_are_counted_on_by_file_name(tmp_path: Path) -> None:
+    shards = {"e": [170], "b": [60, 70], "d": [150, 160], "a": [20, 30, 40], "c": [90]}
+    for name, written in shards.items():
+        write(tmp_path / f"frames-{name}.safetensors", written)
     reader = ShardReader(tmp_path, "frames")
-    tones = [20, 30, 40, 150, 160]
-    assert len(reader) == 5
+    tones = [20, 30, 40, 60, 70, 90, 150, 160, 170]
+    assert len(reader) == len(tones)
     assert reader.column("frame").tolist() == tones
     assert reader.labels("person") == [f"person {tone}" for tone in tones]
     for row, tone in enumerate(tones):
