@@ -14,6 +14,7 @@ from difffae.arrays import ImageU8, MapF32, MaskF32, Points2
 from difffae.face.parameters import FaceParameters, matrix
 
 PLATE_SHRINK = 4  # the hole is filled at a quarter of the size: what lies behind is guessed anyway
+_HOLE_SHARE = 0.05  # of the side: how much wider than the person the hole is, and its soft border
 _BORDER_SHRINK = 4  # the correction around the face is smooth: a quarter of the size is enough
 
 
@@ -108,11 +109,12 @@ def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
     """The picture with the person painted out from the surroundings: once per source."""
     size = image.shape[0]
     small = max(size // PLATE_SHRINK, 1)
-    hole = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((13, 13), np.uint8))
+    reach = max(3, round(_HOLE_SHARE * size))
+    hole = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((reach, reach), np.uint8))
     shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
     shrunk_hole = cv2.resize(hole, (small, small), interpolation=cv2.INTER_NEAREST)
     filled = cv2.resize(cv2.inpaint(shrunk, shrunk_hole, 3, cv2.INPAINT_TELEA), (size, size))
-    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 2)[..., None]
+    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), reach / 6)[..., None]
     return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
 
 
