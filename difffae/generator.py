@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -163,7 +164,8 @@ class Generator:
     ) -> Latents:
         """Sample the driven face's latent by DPM-Solver++; a seed's noise is always the same."""
         prior = self.encode_latent(condition.composite)
-        masks = F.interpolate(self._masks(condition), size=prior.shape[2:], mode="area")
+        factor = self._config.image_size // prior.shape[-1]
+        masks = F.avg_pool2d(self._masks(condition), factor)
         given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self._noise_shape, generator=generator).to(self._device)
@@ -185,9 +187,9 @@ class Generator:
                 torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1)
             )
         image, alpha = self._decode(*inputs)
-        pixels = ((image[0].float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        planes = cv2.merge(list(image[0].float().cpu().numpy()))
         return Generated(
-            image=np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()),
+            image=cv2.convertScaleAbs(np.maximum(planes, -1) + 1, alpha=127.5),
             alpha=np.ascontiguousarray(alpha[0, 0].float().cpu().numpy()),
         )
 
@@ -197,8 +199,8 @@ class Generator:
         )
 
     def _tensor(self, image: ImageU8) -> Images:
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].to(self._device, torch.float32)
-        return (pixels / 127.5 - 1).contiguous()
+        planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
+        return torch.from_numpy(planes).to(self._device)
 
     def _masks(self, condition: Condition) -> Tensor:
         masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask])

@@ -15,6 +15,7 @@ from difffae.generator import Generated
 
 _BORDER_SHARE = 0.06  # of the crop: where the edit fades into the portrait around it
 _PERSON_THRESHOLD = 0.05
+_LEAST_ALPHA = 0.01
 _AROUND_PX = 25  # how far around the person, before and after the motion, pixels are edited
 _AROUND_BLUR_PX = 5.0
 _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
@@ -35,12 +36,11 @@ def paste_back(
     edited = _around(np.maximum(condition.person_mask, source))
     if size == generated.image.shape[0]:
         return generated.image, edited
-    alpha = generated.alpha[..., None]
-    own = generated.image - (1 - alpha) * condition.composite
     full, _ = compose(layers, condition.warp)
-    both = _enlarged(np.concatenate([own, alpha], -1), size)
-    patch = np.clip(np.rint(full * (1 - both[..., 3:]) + both[..., :3]), 0, 255).astype(np.uint8)
-    return patch, _enlarged(edited, size)
+    own = cv2.resize(_own_pixels(generated, condition), (size, size))
+    alpha = _enlarged(generated.alpha, size)
+    patch = cv2.blendLinear(own, full, alpha, 1 - alpha)
+    return np.asarray(patch, np.uint8), _enlarged(edited, size)
 
 
 def lay_into(
@@ -56,6 +56,13 @@ def lay_into(
     left, top = round(box.left), round(box.top)
     mask[top : top + size, left : left + size] = np.where(weight * 255 > _MASK_THRESHOLD, 255, 0)
     return paste(image, patch, weight, box), mask
+
+
+def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
+    """What the networks painted, before the condition was mixed in; any colour elsewhere."""
+    alpha = generated.alpha[..., None]
+    own = (generated.image - (1 - alpha) * condition.composite) / np.maximum(alpha, _LEAST_ALPHA)
+    return np.asarray(np.clip(np.rint(own), 0, 255), np.uint8)
 
 
 def _around(person: MaskF32) -> MaskF32:
