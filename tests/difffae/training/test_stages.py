@@ -209,6 +209,15 @@ def test_joint_trains_the_denoiser_and_regions_and_leaves_the_rest(
     assert not any(w.requires_grad for module in frozen for w in module.parameters())
 
 
+def test_polish_changes_the_decoder_alone(trained: Run) -> None:
+    before = load_tensors(trained.folder / "decoder" / "decoder.safetensors")
+    after = load_tensors(trained.folder / "polish" / "decoder.safetensors")
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
+    files = {path.name for path in (trained.folder / "polish").glob("*.safetensors")}
+    assert files == {"decoder.safetensors", f"checkpoint-{NUM_STEPS:09d}.safetensors"}
+
+
 def test_half_of_a_joint_batch_is_at_the_noisiest_step(trained: Run, config: Config) -> None:
     stage = JointStage(config, trained.folder)
     timesteps = stage._timesteps(200)
