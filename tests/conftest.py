@@ -11,6 +11,8 @@ from shape_checks import checked_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Some tests compare runs bit by bit, also with runs in child processes: sums need one order.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 install_import_hook(checked_modules(ROOT / "difffae"), "shape_checks.check_arrays")
 
