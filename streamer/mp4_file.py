@@ -86,10 +86,10 @@ def _video_packets(
 def _segment_packets(segments: Sequence[Path], stream: VideoStream) -> "Iterator[Packet[Any]]":
     for segment in segments:
         with av.open(segment, "r") as container:
-            for packet in container.demux(container.streams.video[0]):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    yield packet
+            demuxed = container.demux(container.streams.video[0])
+            for packet in (one for one in demuxed if one.dts is not None):
+                packet.stream = stream
+                yield packet
 
 
 def _with_durations(packets: "Iterator[Packet[Any]]", plan: Mp4Plan) -> "Iterator[Packet[Any]]":

@@ -56,7 +56,7 @@ class OpenedCase(Protocol):
         """Pass over a driver's frame that is not measured."""
         ...
 
-    def outputs(self, frame: ImageU8, truth: ImageU8 | None) -> Mapping[str, JudgedPart]:
+    def outputs(self, frame: ImageU8, truth: JudgedPart | None) -> Mapping[str, JudgedPart]:
         """The rows' pictures for a driver's frame, in the crop that the truth is in."""
         ...
 
@@ -79,7 +79,7 @@ class PipelineCase:
         """See `OpenedCase.skip`."""
         self._state = self._pipeline.skip(frame, self._source, self._state, self._controls)
 
-    def outputs(self, frame: ImageU8, truth: ImageU8 | None) -> Mapping[str, JudgedPart]:
+    def outputs(self, frame: ImageU8, truth: JudgedPart | None) -> Mapping[str, JudgedPart]:
         """See `OpenedCase.outputs`."""
         condition, self._state = self._pipeline.condition(
             frame, self._source, self._state, self._controls
@@ -122,7 +122,7 @@ class VideoCase:
         """See `OpenedCase.skip`."""
         self._next(frame)
 
-    def outputs(self, frame: ImageU8, truth: ImageU8 | None) -> Mapping[str, JudgedPart]:
+    def outputs(self, frame: ImageU8, truth: JudgedPart | None) -> Mapping[str, JudgedPart]:
         """See `OpenedCase.outputs`."""
         del truth
         image = self._next(frame)

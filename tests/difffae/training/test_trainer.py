@@ -228,11 +228,12 @@ def start_child(
     script: Path, folder: Path, config: dict[str, Any], environment: dict[str, str], noise: float
 ) -> subprocess.Popen[str]:
     root = str(Path(__file__).resolve().parents[3])
+    threads = str(torch.get_num_threads())  # sums depend on it to the bit
     return subprocess.Popen(
         [sys.executable, str(script), str(folder), json.dumps(config), str(noise)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": threads, **environment},
     )
 
 
