@@ -58,6 +58,11 @@ class ModelConfig:
             self.denoiser.latent_size,
             self.image_size // self.autoencoder.factor,
         )
+        if self.autoencoder.condition_channels not in (0, 3 + NUM_MASKS):
+            raise ValueError(
+                f"autoencoder.condition_channels is {self.autoencoder.condition_channels}; "
+                f"expected {3 + NUM_MASKS} (composite and masks), or 0 for the paper's decoder"
+            )
         _require("denoiser.slot_width", self.denoiser.slot_width, self.region_encoder.slot_width)
         if self.denoiser.identity_width not in (0, self.identity.width):
             raise ValueError(

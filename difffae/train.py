@@ -69,10 +69,13 @@ class _RefusedError(ValueError):
 def _train(request: Request, console: Console) -> None:
     torch.manual_seed(request.trainer.seed)
     recipe = request.recipe
-    if isinstance(recipe, DirectRecipe):
-        recipe.learn(request.config, request.run_directory)
-        return
-    stage = recipe.build(request.config, request.run_directory)
+    try:
+        if isinstance(recipe, DirectRecipe):
+            recipe.learn(request.config, request.run_directory)
+            return
+        stage = recipe.build(request.config, request.run_directory)
+    except ValueError as error:  # missing shards, an earlier stage not trained
+        raise _RefusedError(str(error)) from error
     try:
         fit(
             stage,

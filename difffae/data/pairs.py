@@ -91,6 +91,11 @@ class PairMaker:
             )
         self._people = sorted(self._clips_of)
 
+    @property
+    def num_pairs(self) -> int:
+        """How many pairs are asked for."""
+        return self._config.num_pairs
+
     def make(self, index: int) -> Pair:
         """The pair of a running number."""
         random = np.random.default_rng((self._config.seed, index))
@@ -231,10 +236,9 @@ def write_pairs(maker: PairMaker, output: Path, shards: range) -> None:
         path = output / f"pairs-{shard:04d}.safetensors"
         if path.exists():
             continue
-        samples = [
-            _encoded(maker.make(index))
-            for index in range(shard * PAIRS_PER_SHARD, (shard + 1) * PAIRS_PER_SHARD)
-        ]
+        start = shard * PAIRS_PER_SHARD
+        stop = min(start + PAIRS_PER_SHARD, maker.num_pairs)
+        samples = [_encoded(maker.make(index)) for index in range(start, stop)]
         pictures = {name: [blobs[name] for blobs, _ in samples] for name in samples[0][0]}
         arrays = {name: np.stack([rows[name] for _, rows in samples]) for name in samples[0][1]}
         write_shard(path, ShardContents(pictures=pictures, arrays=arrays, labels={}))

@@ -107,9 +107,14 @@ def read_clip(path: Path) -> Iterator[ImageU8]:
     """Frames in order, from a video file or from FOMM's folder of numbered PNGs."""
     if path.is_dir():
         for frame in sorted(path.glob("*.png")):
-            yield np.ascontiguousarray(cv2.imread(str(frame))[..., ::-1])
+            image = cast(ImageU8 | None, cv2.imread(str(frame)))
+            if image is None:
+                raise ValueError(f"{frame.name} is not a picture")
+            yield np.ascontiguousarray(image[..., ::-1])
         return
     with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise ValueError("it has no video")
         for decoded in container.decode(video=0):
             yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
 
@@ -155,7 +160,7 @@ def _write(path: Path, make: Callable[[], ShardContents | None]) -> int:
         return 0
     try:
         contents = make()
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         log.warning("%s: %s, left out", path.stem, error)
         return 0
     if contents is None:

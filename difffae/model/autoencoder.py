@@ -129,7 +129,7 @@ class Decoder(nn.Module):
             h = h + self.condition(F.pixel_unshuffle(condition, self.patch))
         h = self.leave(F.silu(self.norm(self.finest(h))))
         out = F.pixel_shuffle(h, self.patch)
-        if condition is None:
+        if self.condition is None or condition is None:
             return out[:, :3], torch.ones_like(out[:, :1])
         alpha = torch.sigmoid(out[:, 3:])
         return alpha * out[:, :3] + (1 - alpha) * condition[:, :3], alpha

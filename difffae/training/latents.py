@@ -33,6 +33,8 @@ def calibrate_encoder(config: Config, run_directory: Path) -> None:
     encoder.eval().calibrate(pair_batch(reader, indices)["target"])
     folder = run_directory / "latents"
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("latents-*.safetensors"):
+        stale.unlink()
     save_tensors(folder / "encoder.safetensors", encoder.state_dict(), {})
 
 

@@ -62,6 +62,7 @@ class PolishStage:
         del step
         true = batch["target_latent"]
         is_true = torch.rand(len(true), 1, 1, 1, device=true.device) < _TRUE_SHARE
+        is_true[0] = True
         noisy = true + _TRUE_NOISE * torch.randn_like(true)
         mixed = torch.where(is_true, noisy, self._joint.sample_once(batch))
         latent, target, composite, masks = self._cropped(mixed, batch)
@@ -69,8 +70,10 @@ class PolishStage:
         weight = masks[:, :1] + _INSIDE_WEIGHT * masks[:, 1:2]
         loss, parts = self.picture_loss(image, target, weight)
         shares = alpha.detach().mean((1, 2, 3))
-        trusted, doubted = shares[is_true.flatten()], shares[~is_true.flatten()]
-        return loss, {**parts, "alpha_true": trusted.mean(), "alpha_sampled": doubted.mean()}
+        trusted = is_true.flatten().float()
+        sampled = (shares * (1 - trusted)).sum() / (1 - trusted).sum().clamp_min(1)
+        alphas = {"alpha_true": (shares * trusted).sum() / trusted.sum(), "alpha_sampled": sampled}
+        return loss, {**parts, **alphas}
 
     def sample_grid(self) -> NDArray[np.uint8]:
         """Target, composite, what the model makes of it, alpha."""
