@@ -1,6 +1,8 @@
 """Fixtures every test folder shares, and the shape checks that run with all tests."""
 
 import os
+import signal
+from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -15,6 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["OMP_NUM_THREADS"] = "1"
 
 install_import_hook(checked_modules(ROOT / "difffae"), "shape_checks.check_arrays")
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGINT, also where a shell started the tests with it ignored."""
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.fixture(scope="session")
