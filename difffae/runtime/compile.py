@@ -6,7 +6,13 @@ from torch import Tensor, nn
 
 from difffae.runtime.eager import compile_eager
 from difffae.runtime.inductor import compile_inductor
-from difffae.runtime.network import Network, Precision, RuntimeName, RuntimeUnavailableError
+from difffae.runtime.network import (
+    Network,
+    Precision,
+    RuntimeName,
+    RuntimeUnavailableError,
+    is_bf16,
+)
 from difffae.runtime.openvino import OpenVinoConfig, compile_openvino
 
 _logger = logging.getLogger(__name__)
@@ -25,7 +31,7 @@ def compile_network(
     Args:
         module: Network to run; left as it is, so that it may be dropped afterwards.
         example_inputs: One batch of inputs in the shapes to come, on the device to run on.
-        runtime: "auto" is OpenVINO for inputs on the CPU where it works, else eager.
+        runtime: "auto" is OpenVINO on CPUs without bfloat16 where it works, else eager.
         precision: Type of convolutions and matrix products; results are float32 all the same.
         num_threads: Threads of one inference; for OpenVINO only, others use PyTorch's setting.
 
@@ -57,8 +63,13 @@ def compile_network(
 def _compile_best(
     module: nn.Module, example_inputs: tuple[Tensor, ...], config: OpenVinoConfig
 ) -> Network:
-    """Compile by OpenVINO on the CPU, and fall back to eager with one line in the log."""
-    if example_inputs[0].device.type != "cpu":
+    """Compile by OpenVINO where it pays, and fall back to eager with one line in the log.
+
+    Where the CPU multiplies bfloat16 itself, eager PyTorch was as fast on the bundled model (14.1
+    to 13.4 frames/s) and started in half the time with less memory.
+    """
+    device = example_inputs[0].device
+    if device.type != "cpu" or is_bf16(config.precision, device):
         return compile_eager(module, example_inputs, precision=config.precision)
     try:
         return compile_openvino(module, example_inputs, config=config)

@@ -19,10 +19,20 @@ needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs
 
 @needs_openvino
 @pytest.mark.usefixtures("warm_cache")
-def test_auto_is_openvino_on_the_cpu(one_head: nn.Module, image: Tensor) -> None:
+def test_auto_is_openvino_on_a_cpu_that_computes_in_float32(
+    one_head: nn.Module, image: Tensor
+) -> None:
     network = compile_network(one_head, (image,), precision="fp32")
     assert isinstance(network, OpenVinoNetwork)
     torch.testing.assert_close(network(image), one_head(image), rtol=1e-4, atol=1e-4)
+
+
+def test_auto_is_eager_where_the_cpu_multiplies_bfloat16(
+    one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert isinstance(compile_network(one_head, (image,)), EagerNetwork)
 
 
 @needs_openvino
