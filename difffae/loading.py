@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from difffae.checkpoint import LEDGER_NAME, WeightsError, load_tensors, parse_ledger
+from difffae.checkpoint import WeightsError, load_tensors, read_ledger
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -78,10 +78,9 @@ def _find_folder(model: str | Path) -> Path:
 
 def _ledger_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 by file name of a bundled model; nothing for a user's own folder."""
-    ledger = BUNDLED / LEDGER_NAME
-    if folder.parent != BUNDLED or not ledger.exists():
+    rows = read_ledger(BUNDLED) if folder.parent == BUNDLED else None
+    if rows is None:
         return {}
-    rows = parse_ledger(ledger.read_text(encoding="utf-8"))
     prefix = folder.name + "/"
     return {
         row.file.removeprefix(prefix): row.sha256 for row in rows if row.file.startswith(prefix)

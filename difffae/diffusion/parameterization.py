@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from difffae.diffusion.schedule import NoiseSchedule
@@ -46,7 +45,7 @@ class Parameterization:
         """What the network is shown of the noisy sample, of unit spread."""
         if self.config.kind != "prior":
             return x_t
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.schedule.coefficients(t, x_t)
         return (x_t - alpha * prior) / self._spread(alpha, sigma)
 
     def x0(self, output: Tensor, x_t: Tensor, prior: Tensor, t: int | Tensor) -> Tensor:
@@ -55,7 +54,7 @@ class Parameterization:
             return self.schedule.x0_from_epsilon(x_t, output, t)
         if self.config.kind == "v":
             return self.schedule.x0_from_v(x_t, output, t)
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.schedule.coefficients(t, x_t)
         spread, data = self._spread(alpha, sigma), self.config.prior_spread
         skip = alpha * data**2 / spread.square()
         return prior + skip * (x_t - alpha * prior) + sigma * data / spread * output
@@ -67,16 +66,10 @@ class Parameterization:
         x_t = self.schedule.add_noise(x0, noise, t)
         if self.config.kind == "v":
             return self.schedule.v_from_x0(x_t, x0, t)
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.schedule.coefficients(t, x_t)
         spread, data = self._spread(alpha, sigma), self.config.prior_spread
         skip = alpha * data**2 / spread.square()
         return (x0 - prior - skip * (x_t - alpha * prior)) * spread / (sigma * data)
 
     def _spread(self, alpha: Tensor, sigma: Tensor) -> Tensor:
         return (sigma.square() + (alpha * self.config.prior_spread).square()).sqrt()
-
-    def _coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        index = torch.as_tensor(t, dtype=torch.int64, device=self.schedule.alphas.device)
-        shape = (-1,) + (1,) * (like.ndim - 1) if index.ndim else ()
-        alpha, sigma = self.schedule.alphas[index], self.schedule.sigmas[index]
-        return alpha.reshape(shape).to(like), sigma.reshape(shape).to(like)

@@ -109,7 +109,7 @@ class NoiseSchedule:
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
         """Noised sample x_t = alpha_t x0 + sigma_t noise."""
-        alpha, sigma = self._coefficients(t, x0)
+        alpha, sigma = self.coefficients(t, x0)
         return alpha * x0 + sigma * noise
 
     def x0_from_epsilon(self, x_t: Tensor, epsilon: Tensor, t: int | Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class NoiseSchedule:
         Raises:
             ValueError: If a timestep is pure noise, where the clean sample is undefined.
         """
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.coefficients(t, x_t)
         if bool((alpha == 0).any()):
             raise ValueError(
                 f"got noise prediction at timestep {t}, where the signal is zero; "
@@ -129,20 +129,20 @@ class NoiseSchedule:
 
     def x0_from_v(self, x_t: Tensor, v: Tensor, t: int | Tensor) -> Tensor:
         """Clean sample that a velocity prediction implies, alpha_t x_t - sigma_t v."""
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.coefficients(t, x_t)
         return alpha * x_t - sigma * v
 
     def epsilon_from_x0(self, x_t: Tensor, x0: Tensor, t: int | Tensor) -> Tensor:
         """Noise that, added to ``x0``, gives ``x_t``."""
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.coefficients(t, x_t)
         return (x_t - alpha * x0) / sigma
 
     def v_from_x0(self, x_t: Tensor, x0: Tensor, t: int | Tensor) -> Tensor:
         """Velocity alpha_t noise - sigma_t x0 of the pair, here (alpha_t x_t - x0) / sigma_t."""
-        alpha, sigma = self._coefficients(t, x_t)
+        alpha, sigma = self.coefficients(t, x_t)
         return (alpha * x_t - x0) / sigma
 
-    def _coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return alpha_t and sigma_t, shaped to multiply ``like`` (B, ...)."""
         index = torch.as_tensor(t, dtype=torch.int64, device=self.alphas.device)
         shape = (-1,) + (1,) * (like.ndim - 1) if index.ndim else ()
