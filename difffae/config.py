@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import ArgumentParser
 
 from difffae.diffusion.parameterization import ParameterizationConfig
 from difffae.diffusion.schedule import ScheduleConfig
-from difffae.face.surroundings import SurroundingsConfig
+from difffae.face.config import FaceConfig
 from difffae.model.autoencoder import AutoencoderConfig
 from difffae.model.denoiser import DenoiserConfig
+from difffae.model.first_stage import FirstStageConfig
 from difffae.model.identity_encoder import IdentityEncoderConfig
 from difffae.model.region_encoder import RegionEncoderConfig
 
@@ -26,16 +26,16 @@ class ModelConfig:
         region_size: side of the picture that the region encoder sees [px].
         sees_source: concatenate the source's latent and the condition's masks to the denoiser's
             input (lite.md section 2); False is the paper, where the render's latent is all.
-        rasterizer: numba, or pytorch3d where the user has installed it.
-        surroundings, autoencoder, region_encoder, denoiser, identity, schedule, parameterization:
-            of the parts.
+        first_stage: the paper's first stage (VQ or KL); None: the bundled kind, `autoencoder`.
+        face, autoencoder, region_encoder, denoiser, identity, schedule, parameterization: of the
+            parts.
     """
 
     image_size: int = 256
     region_size: int = 256
     sees_source: bool = False
-    rasterizer: Literal["numba", "pytorch3d"] = "numba"
-    surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
+    face: FaceConfig = field(default_factory=FaceConfig)
+    first_stage: FirstStageConfig | None = None
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     region_encoder: RegionEncoderConfig = field(default_factory=RegionEncoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
@@ -49,15 +49,12 @@ class ModelConfig:
         Raises:
             ValueError: a size of one part is not what another needs.
         """
-        latent = self.autoencoder.latent_channels
+        kind = self.autoencoder if self.first_stage is None else self.first_stage
+        latent = kind.latent_channels
         condition = 2 * latent + NUM_MASKS if self.sees_source else latent
         _require("denoiser.latent_channels", self.denoiser.latent_channels, latent)
         _require("denoiser.condition_channels", self.denoiser.condition_channels, condition)
-        _require(
-            "denoiser.latent_size",
-            self.denoiser.latent_size,
-            self.image_size // self.autoencoder.factor,
-        )
+        _require("denoiser.latent_size", self.denoiser.latent_size, self.image_size // kind.factor)
         if self.autoencoder.condition_channels not in (0, 3 + NUM_MASKS):
             raise ValueError(
                 f"autoencoder.condition_channels is {self.autoencoder.condition_channels}; "
@@ -69,6 +66,11 @@ class ModelConfig:
                 f"denoiser.identity_width is {self.denoiser.identity_width}; expected "
                 f"identity.width {self.identity.width}, or 0 for no identity token"
             )
+
+    @property
+    def is_decoder_conditional(self) -> bool:
+        """Whether the decoder is shown the condition; the paper's is not."""
+        return self.first_stage is None and self.autoencoder.condition_channels > 0
 
 
 def read_model_config(path: Path) -> ModelConfig:

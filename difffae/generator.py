@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import cv2
@@ -21,17 +20,13 @@ from difffae.arrays import (
     SlotMasks,
     Slots,
 )
-from difffae.checkpoint import load_module
 from difffae.config import NUM_MASKS, ModelConfig
 from difffae.diffusion.parameterization import Parameterization
 from difffae.diffusion.sampler import sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
-from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
-from difffae.model.identity_encoder import SmallIdentityEncoder
-from difffae.model.region_encoder import RegionEncoder
 from difffae.runtime import Network, compile_network
 from difffae.runtime.network import RuntimeName
 
@@ -73,23 +68,12 @@ class _Predictor(nn.Module):
         return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
 
 
-def weight_files(config: ModelConfig) -> Mapping[str, nn.Module]:
-    """Every network of a model by the name of its file, newly built."""
-    return {
-        "encoder": Encoder(config.autoencoder),
-        "decoder": Decoder(config.autoencoder),
-        "region_encoder": RegionEncoder(config.region_encoder),
-        "identity_encoder": SmallIdentityEncoder(config.identity),
-        "denoiser": Denoiser(config.denoiser),
-    }
-
-
 class Generator:
     """All networks of one model on one device.
 
     Args:
         config: the model.
-        networks: as `weight_files` builds them, with weights.
+        networks: as `difffae.networks` builds them, with weights.
         device: where to run.
         runtime: see `difffae.runtime`.
     """
@@ -111,7 +95,7 @@ class Generator:
             for name, network in networks.items()
         }
         latent = torch.zeros(
-            1, config.autoencoder.latent_channels, *2 * (config.denoiser.latent_size,)
+            1, config.denoiser.latent_channels, *2 * (config.denoiser.latent_size,)
         )
         image = torch.zeros(1, 3, config.image_size, config.image_size)
         self._noise_shape = latent.shape
@@ -124,7 +108,7 @@ class Generator:
             predictor, runtime, latent, torch.zeros(1), condition, slots, identity
         )
         decoder_inputs = [latent]
-        if config.autoencoder.condition_channels:
+        if config.is_decoder_conditional:
             decoder_inputs.append(
                 torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size)
             )
@@ -182,7 +166,7 @@ class Generator:
     def decode(self, latent: Latents, condition: Condition) -> Generated:
         """The picture of a latent, the decoder being shown the condition."""
         inputs = [latent]
-        if self._config.autoencoder.condition_channels:
+        if self._config.is_decoder_conditional:
             inputs.append(
                 torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1)
             )
@@ -205,23 +189,3 @@ class Generator:
     def _masks(self, condition: Condition) -> Tensor:
         masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask])
         return torch.from_numpy(masks)[None].to(self._device, torch.float32)
-
-
-def load_networks(
-    folder: Path, config: ModelConfig, hashes: Mapping[str, str]
-) -> Mapping[str, nn.Module]:
-    """Build a model's networks with the weights of a folder.
-
-    Args:
-        folder: holds NAME.safetensors of each network.
-        config: the model.
-        hashes: expected SHA-256 by file name, as far as known.
-
-    Raises:
-        WeightsError: a file is missing, damaged, of another model or of another hash.
-    """
-    networks = weight_files(config)
-    for name, network in networks.items():
-        file = f"{name}.safetensors"
-        load_module(network, folder / file, expected_sha256=hashes.get(file))
-    return networks

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from difffae.checkpoint import WeightsError, load_tensors, read_ledger
 from difffae.config import ModelConfig, read_model_config
+from difffae.face.config import FaceConfig
 from difffae.face.facemesh import FaceMeshModel
+from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.renderer import warm_up
-from difffae.generator import Generator, load_networks
+from difffae.face.rig import Rig
+from difffae.generator import Generator
+from difffae.networks import load_networks
 from difffae.pipeline import Pipeline
 from difffae.runtime.network import RuntimeName
 
@@ -19,7 +23,7 @@ _HEAD_MODEL = "head_model.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class _FaceParts:
-    head_model: FaceMeshModel
+    rig: Rig
     tracker: MediaPipeTracker
     segmenter: PersonSegmenter
 
@@ -36,6 +40,7 @@ def load_pipeline(
 
     Raises:
         WeightsError: no such model, or a file is missing, damaged or not the ledger's.
+        LicensedFileError: the model needs a licensed file that is missing or cannot be used.
     """
     folder = _find_folder(model)
     try:
@@ -50,19 +55,44 @@ def load_pipeline(
         parts = face_parts.result()
     return Pipeline(
         config=config,
-        head_model=parts.head_model,
+        rig=parts.rig,
         generator=generator,
         tracker=parts.tracker,
         segmenter=parts.segmenter,
     )
 
 
+def load_rig(
+    config: FaceConfig, size: int, head_model: Path | None, *, sha256: str | None = None
+) -> Rig:
+    """The face rig of a model.
+
+    Args:
+        config: which rig.
+        size: side of its crops and conditions [px].
+        head_model: file of the bundled kind of head model; not read for FLAME.
+        sha256: its expected hash, where known.
+
+    Raises:
+        WeightsError: the head model cannot be read.
+        LicensedFileError: a licensed file is missing or cannot be used.
+    """
+    if config.rig == "flame":
+        from difffae.face.flame_rig import load_flame_rig
+
+        return load_flame_rig(config.licensed, size, rasterizer=config.rasterizer)
+    if head_model is None:
+        raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
+    tensors = load_tensors(head_model, expected_sha256=sha256)
+    model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
+    warm_up(model, config.surroundings, size)
+    return FaceMeshRig(model, config, size)
+
+
 def _load_face_parts(folder: Path, config: ModelConfig, hashes: dict[str, str]) -> _FaceParts:
-    tensors = load_tensors(folder / _HEAD_MODEL, expected_sha256=hashes.get(_HEAD_MODEL))
-    head_model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
-    tracker, segmenter = MediaPipeTracker(), PersonSegmenter()
-    warm_up(head_model, config.surroundings, config.image_size)
-    return _FaceParts(head_model=head_model, tracker=tracker, segmenter=segmenter)
+    head_model, known = folder / _HEAD_MODEL, hashes.get(_HEAD_MODEL)
+    rig = load_rig(config.face, config.image_size, head_model, sha256=known)
+    return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 
 
 def _find_folder(model: str | Path) -> Path:

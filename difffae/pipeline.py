@@ -3,18 +3,17 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from difffae.arrays import ImageU8, MaskU8, Points3
+from difffae.arrays import ImageU8, Lighting, MaskU8, Points3
 from difffae.config import ModelConfig
 from difffae.face.crop import CropBox, crop, portrait_box
-from difffae.face.facemesh import FaceMeshModel
 from difffae.face.identity import align_face, five_points
 from difffae.face.mediapipe import PersonSegmenter
 from difffae.face.motion import (
-    Frame,
     MotionControls,
     MotionState,
     Stage,
@@ -24,15 +23,15 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters, Motion
-from difffae.face.pytorch3d import rasterize_pytorch3d
-from difffae.face.rasterizer import rasterize
-from difffae.face.renderer import Condition, Layers, Renderer
-from difffae.face.source_face import SourceFace, build_source_face
+from difffae.face.renderer import Condition, Layers
+from difffae.face.rig import Rig, Sighting
+from difffae.face.source_face import SourceFace
 from difffae.face.surroundings import background_plate
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
 from difffae.generator import Generated, Generator, SourceTokens
 from difffae.paste_back import lay_into, paste_back
 
+Light = Literal["source", "driver"]
 MAX_STRENGTH = 2.0
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
 
@@ -45,12 +44,14 @@ class Controls:
         motion: "relative" adds the driver's motion since the reference frame to the portrait's own
             pose; "absolute" takes the driver's pose and expression as they are.
         strength: multiplies the motion, 0 to 2.
+        light: whose light the face is shown in: the portrait's own, or the driver's.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
     """
 
     motion: Motion = "relative"
     strength: float = 1.0
+    light: Light = "source"
     num_steps: int = 1
     seed: int = 0
 
@@ -64,6 +65,8 @@ class Controls:
             raise ValueError(f"motion is {self.motion!r}; expected 'relative' or 'absolute'")
         if not 0 <= self.strength <= MAX_STRENGTH:
             raise ValueError(f"strength is {self.strength}; expected 0 to {MAX_STRENGTH}")
+        if self.light not in ("source", "driver"):
+            raise ValueError(f"light is {self.light!r}; expected 'source' or 'driver'")
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
 
@@ -91,9 +94,15 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamState:
-    """All that one stream remembers between frames."""
+    """All that one stream remembers between frames.
+
+    Attributes:
+        motion: of the driver and of the source's face.
+        lighting: the driver's, as last seen; None before.
+    """
 
     motion: MotionState = field(default_factory=MotionState)
+    lighting: Lighting | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,23 +130,17 @@ class Pipeline:
         self,
         *,
         config: ModelConfig,
-        head_model: FaceMeshModel,
+        rig: Rig,
         generator: Generator,
         tracker: Tracker,
         segmenter: PersonSegmenter | None = None,
     ) -> None:
         """Put the parts together; `difffae.loading.load_pipeline` makes them."""
         self.config = config
-        self._head_model = head_model
+        self.rig = rig
         self._generator = generator
         self._tracker = tracker
         self._segmenter = PersonSegmenter() if segmenter is None else segmenter
-        self._renderer = Renderer(
-            head_model,
-            config.surroundings,
-            config.image_size,
-            rasterize if config.rasterizer == "numba" else rasterize_pytorch3d,
-        )
 
     def encode_source(self, image: ImageU8, *, face: int | None = None) -> Source:
         """Crop, track, take apart and encode a portrait: once for each source.
@@ -155,9 +158,8 @@ class Pipeline:
         size = self.config.image_size
         patch = crop(image, box, size)
         points = self._refined(patch, box.to_crop(points, size))
-        source_face = build_source_face(
-            patch, points, self._segmenter.segment(patch), self._head_model
-        )
+        sighting = Sighting(image=patch, points=points)
+        source_face = self.rig.take_apart(sighting, self._segmenter.segment(patch))
         aligned = align_face(patch, five_points(points))
         return Source(
             image=image,
@@ -188,7 +190,8 @@ class Pipeline:
             points = self._tracker.track(frame, points)
             if points is None:
                 continue
-            far = distance(self._head_model.fit(points).parameters, source.face.fitted.parameters)
+            driver = self.rig.read(Sighting(image=frame, points=points))
+            far = distance(driver, source.face.fitted.parameters)
             best = min(best, (far, index)) if best is not None else (far, index)
         if best is None:
             raise FaceNotFoundError("no face in any of these frames: the driver must show one")
@@ -203,8 +206,9 @@ class Pipeline:
         points = self._tracker.track(frame, state.motion.points)
         if points is None:
             raise FaceNotFoundError("no face in the reference frame: take another one")
-        fresh = take_reference(points, self._stage(source), _shape(frame), self._head_model)
-        return StreamState(motion=replace(fresh, points=state.motion.points))
+        sighting = Sighting(image=frame, points=points)
+        fresh = take_reference(sighting, self._stage(source), self.rig)
+        return replace(state, motion=replace(fresh, points=state.motion.points))
 
     def reenact(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -220,25 +224,35 @@ class Pipeline:
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
     ) -> StreamState:
         """Advance the state over a frame without making a picture."""
+        return self._advance(self.sight(frame, state), source, state, controls)
+
+    def sight(self, frame: ImageU8, state: StreamState) -> Sighting | None:
+        """Where the stream's face is in this frame; None where it shows none."""
         points = self._tracker.track(frame, state.motion.points)
-        stage = self._stage(source)
-        if points is None:
-            return StreamState(motion=lose(state.motion, stage))
-        motion = MotionControls(motion=controls.motion, strength=controls.strength)
-        return StreamState(
-            motion=follow(points, state.motion, stage, _shape(frame), self._head_model, motion)
-        )
+        return None if points is None else Sighting(image=frame, points=points)
 
     def condition(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
     ) -> tuple[Condition, StreamState]:
         """Track, retarget and render one frame; all that comes before the networks."""
-        state = self.skip(frame, source, state, controls)
-        shown = self._shown(source, state)
-        face = source.face
-        return self._renderer.condition(
-            face.fitted, face.layers, shown, (face.lighting, face.lighting)
-        ), state
+        sighting = self.sight(frame, state)
+        state = self._advance(sighting, source, state, controls)
+        lighting = source.face.appearance.lighting
+        if controls.light == "driver":
+            if sighting is not None:
+                state = replace(state, lighting=self.rig.lighting(sighting))
+            lighting = lighting if state.lighting is None else state.lighting
+        return self.render(source, self._shown(source, state), lighting), state
+
+    def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:
+        """The condition of a source's face with these parameters under this light.
+
+        Args:
+            source: the portrait.
+            shown: the face, in the pixels of the source's crop at the model's size.
+            lighting: as `Rig.lighting` reads it.
+        """
+        return self.rig.condition(source.face, shown, lighting)
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
         """The networks alone: the generated crop of a condition."""
@@ -248,6 +262,15 @@ class Pipeline:
         """A true crop's own latent, decoded with the condition: the ceiling of the sampler."""
         del source
         return self._generator.decode(self._generator.encode_latent(image), condition).image
+
+    def _advance(
+        self, sighting: Sighting | None, source: Source, state: StreamState, controls: Controls
+    ) -> StreamState:
+        stage = self._stage(source)
+        if sighting is None:
+            return replace(state, motion=lose(state.motion, stage))
+        motion = MotionControls(motion=controls.motion, strength=controls.strength)
+        return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
 
     def _generate(self, condition: Condition, source: Source, controls: Controls) -> Generated:
         latent = self._generator.sample(
@@ -273,10 +296,6 @@ class Pipeline:
         """Track once more in the crop, as drivers are; keep the first answer where that fails."""
         again = self._tracker.track(patch, points)
         return points if again is None else again
-
-
-def _shape(frame: ImageU8) -> Frame:
-    return Frame(height=frame.shape[0], width=frame.shape[1])
 
 
 def _full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:

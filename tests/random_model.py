@@ -8,7 +8,7 @@ import yaml
 
 from difffae.checkpoint import save_tensors
 from difffae.config import read_model_config
-from difffae.generator import weight_files
+from difffae.networks import build_networks
 from face_media import head_model_file
 
 MODEL = {
@@ -63,7 +63,7 @@ def write_random_model(folder: Path) -> Path:
     shutil.copyfile(head_model_file(), folder / "head_model.safetensors")
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": MODEL}), "utf-8")
     torch.manual_seed(0)
-    for name, network in weight_files(read_model_config(folder / "config.yaml")).items():
+    for name, network in build_networks(read_model_config(folder / "config.yaml")).items():
         for parameter in network.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)

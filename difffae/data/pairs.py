@@ -3,6 +3,8 @@
 The target is always a real photograph (lite.md section 3). From a clip, source and target are two
 of its frames. From a still, the target is the still and the source is the still warped by its own
 mesh to a pose and expression seen in some clip, so that warping faults are on the input side only.
+With `--config` the conditions are rendered as that model's: by its face rig, its background, its
+light. Stills need the portrait's own texture around the face; other rigs take clips alone.
 """
 
 import argparse
@@ -10,26 +12,27 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, MaskF32, Points3
-from difffae.checkpoint import load_tensors
+from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
+from difffae.config import read_model_config
 from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
-from difffae.face.facemesh import FaceMeshModel
+from difffae.face.config import FaceConfig
+from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.identity import five_points
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters, retarget
-from difffae.face.renderer import Condition, Renderer
+from difffae.face.renderer import Condition
+from difffae.face.rig import Rig, Sighting
 from difffae.face.source_face import build_source_face
-from difffae.face.surroundings import SurroundingsConfig
+from difffae.loading import load_rig
 
 PAIRS_PER_SHARD = 500
-CONDITION_SIZE_PX = 256
 log = logging.getLogger(__name__)
 FivePoints = Float32[NDArray[np.float32], "5 2"]
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
@@ -44,6 +47,7 @@ class PairsConfig:
     max_zoom: float = 1.2  # both pictures are enlarged by up to this
     colour_jitter: float = 0.05  # spread of each channel's gain
     tracking_noise: float = 0.15  # error of a warped still's parameters, in usual changes
+    light: Literal["source", "driver"] = "source"  # whose light clips' conditions show
     seed: int = 0
 
 
@@ -54,6 +58,11 @@ class Picture:
     image: ImageU8
     points: Points3
     person: MaskF32
+
+    @property
+    def sighting(self) -> Sighting:
+        """The face as rigs take it."""
+        return Sighting(image=self.image, points=self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +79,18 @@ class Pair:
 class PairMaker:
     """Draws pairs from frame shards; the same seed and index give the same pair."""
 
-    def __init__(self, reader: ShardReader, head_model: FaceMeshModel, config: PairsConfig) -> None:
+    def __init__(self, reader: ShardReader, rig: Rig, config: PairsConfig) -> None:
         self._reader = reader
-        self._model = head_model
+        self._rig = rig
         self._config = config
-        self._renderer = Renderer(head_model, SurroundingsConfig(), CONDITION_SIZE_PX)
         clips: dict[tuple[str, str], list[int]] = {}
         for index, label in enumerate(
             zip(reader.labels("person"), reader.labels("clip"), strict=True)
         ):
             clips.setdefault(label, []).append(index)
-        self._stills = [rows[0] for rows in clips.values() if len(rows) == 1]
+        self._stills: list[int] = []
+        if isinstance(rig, FaceMeshRig) and rig.background == "portrait":
+            self._stills = [rows[0] for rows in clips.values() if len(rows) == 1]
         self._clips_of: dict[str, list[list[int]]] = {}
         for (person, _), rows in clips.items():
             if len(rows) > 1:
@@ -117,11 +127,9 @@ class PairMaker:
         first, second = self._clip(random)
         change = _change(random, self._config)
         source, target = change(self._picture(first)), change(self._picture(second))
-        face = build_source_face(source.image, source.points, source.person, self._model)
-        parameters = self._model.track(target.points, face.fitted.parameters)
-        condition = self._renderer.condition(
-            face.fitted, face.layers, parameters, (face.lighting, face.lighting)
-        )
+        face = self._rig.take_apart(source.sighting, source.person)
+        shown = self._rig.read(target.sighting, face.fitted.parameters)
+        condition = self._rig.condition(face, shown, self._light(face.appearance.lighting, target))
         return Pair(
             source=source.image,
             target=target.image,
@@ -130,18 +138,26 @@ class PairMaker:
             target_five=five_points(target.points),
         )
 
+    def _light(self, source: Lighting, target: Picture) -> Lighting:
+        return source if self._config.light == "source" else self._rig.lighting(target.sighting)
+
     def _from_still(self, random: np.random.Generator) -> Pair:
+        rig = self._rig
+        assert isinstance(rig, FaceMeshRig)
         still = self._picture(self._stills[random.integers(len(self._stills))])
         target = _change(random, self._config)(still)
-        real = build_source_face(target.image, target.points, target.person, self._model)
+        real = rig.take_apart(target.sighting, target.person)
         moved = self._moved(real.fitted.parameters, random)
-        light = (real.lighting, real.lighting)
-        warped = self._renderer.condition(real.fitted, real.layers, moved, light)
+        light = real.appearance.lighting
+        warped = rig.condition(real, moved, light)
         tracked = _mistracked(moved, random, self._config.tracking_noise)
         known = FittedFace(parameters=tracked, residual=real.fitted.residual)
-        points = self._model.pose(tracked, known.residual)
-        source = build_source_face(warped.composite, points, warped.person_mask, self._model, known)
-        condition = self._renderer.condition(known, source.layers, real.fitted.parameters, light)
+        points = rig.head_model.pose(tracked, known.residual)
+        source = build_source_face(
+            warped.composite, points, warped.person_mask, rig.head_model, known
+        )
+        source = replace(source, appearance=real.appearance)
+        condition = rig.condition(source, real.fitted.parameters, light)
         return Pair(
             source=warped.composite,
             target=target.image,
@@ -152,8 +168,8 @@ class PairMaker:
 
     def _moved(self, face: FaceParameters, random: np.random.Generator) -> FaceParameters:
         first, second = self._clip(random)
-        reference = self._model.fit(self._reader.row("points", first)).parameters
-        driver = self._model.track(self._reader.row("points", second), reference)
+        reference = self._rig.read(self._picture(first).sighting)
+        driver = self._rig.read(self._picture(second).sighting, reference)
         strength = float(random.uniform(0.5, 1.0))
         return retarget(
             face, driver, reference, motion="relative", strength=strength, is_framed_alike=False
@@ -185,12 +201,13 @@ def _mistracked(face: FaceParameters, random: np.random.Generator, noise: float)
 def _change(random: np.random.Generator, config: PairsConfig) -> Callable[[Picture], Picture]:
     """One zoom and colour change, to be applied to both pictures of a pair."""
     zoom = float(random.uniform(1, config.max_zoom))
-    shift = random.uniform(0, zoom - 1, 2).astype(np.float32) * CONDITION_SIZE_PX
+    corner = random.uniform(0, zoom - 1, 2).astype(np.float32)
     gain = np.clip(random.normal(1, config.colour_jitter, 3), 0.75, 1.25)
-    matrix = np.array([[zoom, 0, -shift[0]], [0, zoom, -shift[1]]], np.float32)
-    size = (CONDITION_SIZE_PX, CONDITION_SIZE_PX)
 
     def change(picture: Picture) -> Picture:
+        size = picture.image.shape[:2]
+        shift = corner * size[0]
+        matrix = np.array([[zoom, 0, -shift[0]], [0, zoom, -shift[1]]], np.float32)
         image = cv2.warpAffine(
             picture.image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
@@ -211,7 +228,7 @@ def _mirrored(pair: Pair) -> Pair:
         return np.ascontiguousarray(values[:, ::-1])
 
     def flip_five(points: FivePoints) -> FivePoints:
-        corner, mirror = np.array([[CONDITION_SIZE_PX, 0], [-1, 1]], np.float32)
+        corner, mirror = np.array([[pair.source.shape[1], 0], [-1, 1]], np.float32)
         return np.asarray(corner + points[[1, 0, 2, 4, 3]] * mirror)
 
     condition = pair.condition
@@ -262,7 +279,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m difffae.data.pairs", description=__doc__)
     parser.add_argument("frames", type=Path, help="folder of frame shards")
     parser.add_argument("output", type=Path, help="folder for the pair shards")
-    parser.add_argument("--head-model", type=Path, required=True, help="head_model.safetensors")
+    parser.add_argument("--head-model", type=Path, help="head_model.safetensors; not for FLAME")
+    parser.add_argument("--config", type=Path, help="the model's YAML; default: bundled kind, 256")
     parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -271,11 +289,11 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     first, step = (int(part) for part in arguments.worker.split("/"))
-    config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed)
-    model = FaceMeshModel(
-        {name: tensor.numpy() for name, tensor in load_tensors(arguments.head_model).items()}
-    )
-    maker = PairMaker(ShardReader(arguments.frames, "frames"), model, config)
+    face = FaceConfig() if arguments.config is None else read_model_config(arguments.config).face
+    reader = ShardReader(arguments.frames, "frames")
+    size = reader.picture("image", 0).shape[0]
+    config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed, light=face.light)
+    maker = PairMaker(reader, load_rig(face, size, arguments.head_model), config)
     write_pairs(
         maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step)
     )

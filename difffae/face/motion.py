@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from difffae.arrays import Points3
+from difffae.arrays import ImageU8, Points3
 from difffae.face.crop import CropBox
-from difffae.face.morphable import EyeOpenings, HeadModel
+from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Motion, Vector, retarget
+from difffae.face.rig import Rig, Sighting
 from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 
 HOLD_FRAMES = 12  # a lost face is held still so long,
@@ -16,14 +17,6 @@ _LEAST_OPENING = 0.03  # of eyes that are called open, in head units
 _LID_GAIN = (0.7, 1.6)  # how much less or more a source's lids may travel than the driver's
 _ALIKE_SIZE = 1.6  # heads of sizes within this factor
 _ALIKE_SHIFT = 1.2  # and this near, in head units, count as framed alike
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frame:
-    """Where a driver's picture lies over the source's crop: shapes in pixels."""
-
-    height: int
-    width: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +29,11 @@ class Stage:
     width: int
     crop_size: int
 
-    def overlay(self, driver: FaceParameters, frame: Frame) -> FaceParameters:
+    def overlay(self, driver: FaceParameters, frame: ImageU8) -> FaceParameters:
         """The driver's face in the crop's pixels: pictures laid centre on centre, sides fitted."""
-        grow = min(self.height, self.width) / min(frame.height, frame.width)
-        middle = np.array([frame.width, frame.height], np.float32) / 2
+        height, width = frame.shape[:2]
+        grow = min(self.height, self.width) / min(height, width)
+        middle = np.array([width, height], np.float32) / 2
         centre = np.array([self.width, self.height], np.float32) / 2
         corner = np.array([self.box.left, self.box.top], np.float32)
         to_crop = self.crop_size / self.box.size
@@ -78,29 +72,22 @@ class MotionControls:
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
-def take_reference(
-    points: Points3, stage: Stage, frame: Frame, head_model: HeadModel
-) -> MotionState:
+def take_reference(sighting: Sighting, stage: Stage, rig: Rig) -> MotionState:
     """A state whose reference is this frame, explained as all later frames will be."""
-    person = head_model.fit(points).parameters
-    reference = stage.overlay(head_model.track(points, person), frame)
-    return MotionState(reference=reference, points=points)
+    person = rig.read(sighting)
+    reference = stage.overlay(rig.read(sighting, person), sighting.image)
+    return MotionState(reference=reference, points=sighting.points)
 
 
 def follow(
-    points: Points3,
-    state: MotionState,
-    stage: Stage,
-    frame: Frame,
-    head_model: HeadModel,
-    controls: MotionControls,
+    sighting: Sighting, state: MotionState, stage: Stage, rig: Rig, controls: MotionControls
 ) -> MotionState:
     """Carry one tracked frame over; `shown` of the answer is what the source's face should do."""
     if state.reference is None:
-        state = take_reference(points, stage, frame, head_model)
+        state = take_reference(sighting, stage, rig)
     reference = state.reference
     assert reference is not None
-    driver = stage.overlay(head_model.track(points, reference), frame)
+    driver = stage.overlay(rig.read(sighting, reference), sighting.image)
     unit = _units(reference)
     smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
     driver = driver.with_motion(smoothing.value * unit)
@@ -112,22 +99,25 @@ def follow(
         strength=controls.strength,
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
-    lids = controls.strength * _lid_change(driver, reference, stage.face, head_model)
-    shown = head_model.open_eyes(shown, lids)
+    lids = controls.strength * _lid_change(driver, reference, stage.face, rig)
     return MotionState(
-        reference=reference, points=points, smoothing=smoothing, shown=shown, num_lost=0
+        reference=reference,
+        points=sighting.points,
+        smoothing=smoothing,
+        shown=rig.open_eyes(shown, lids),
+        num_lost=0,
     )
 
 
 def _lid_change(
-    driver: FaceParameters, reference: FaceParameters, source: FaceParameters, head_model: HeadModel
+    driver: FaceParameters, reference: FaceParameters, source: FaceParameters, rig: Rig
 ) -> EyeOpenings:
     """What scales a closing of the driver's eyes to the source's: a blink closes eyes of any size.
 
     It is to be added to the openings that the driver's own lids give [head units].
     """
-    open_source, open_reference = (head_model.eye_openings(face) for face in (source, reference))
-    closing = np.minimum(head_model.eye_openings(driver) - open_reference, 0)
+    open_source, open_reference = (rig.eye_openings(face) for face in (source, reference))
+    closing = np.minimum(rig.eye_openings(driver) - open_reference, 0)
     ratio = open_source / np.maximum(open_reference, _LEAST_OPENING)
     return np.asarray((np.clip(ratio, *_LID_GAIN) - 1) * closing, np.float32)
 

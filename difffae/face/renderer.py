@@ -5,7 +5,7 @@ can be composed at the networks' 256 pixels and at the portrait's own resolution
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -47,6 +47,7 @@ _OPEN_MOUTH = (
 _MOUTH_DARKNESS = 0.35  # an inside never seen, as a share of the lips' own colour
 
 
+Background = Literal["portrait", "black"]
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
@@ -89,14 +90,15 @@ class Condition:
         face_mask: 1 on the face mesh.
         inside_mask: 1 in the eyes and between the lips.
         person_mask: the moved person.
-        warp: the same before composition, for other sizes.
+        warp: the same before composition, for other sizes; None where the portrait's own pixels
+            are not in the condition, so that the networks make the whole crop.
     """
 
     composite: ImageU8
     face_mask: MaskF32
     inside_mask: MaskF32
     person_mask: MaskF32
-    warp: Warp
+    warp: Warp | None
 
 
 class Renderer:
@@ -108,7 +110,10 @@ class Renderer:
         surroundings: SurroundingsConfig,
         size: int = 256,
         rasterize: Rasterize = rasterize,
+        *,
+        background: Background = "portrait",
     ) -> None:
+        self._background = background
         self._model = head_model
         self._rasterize = rasterize
         self._surroundings = surroundings
@@ -168,6 +173,8 @@ class Renderer:
     ) -> Condition:
         """Render the condition of a target; see `warp`."""
         warp = self.warp(source, target, lighting)
+        if self._background == "black":
+            return _face_alone(layers, warp)
         composite, person = compose(layers, warp)
         return Condition(
             composite=composite,
@@ -197,12 +204,28 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
         warp = enlarge(warp, size)
     head = _read(layers.portrait, warp.head_map)
     person = _read(layers.person, warp.head_map)
-    face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
-    face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
     below = cv2.blendLinear(head, layers.plate, person, 1 - person)
-    lit = np.clip(np.rint(face), 0, 255).astype(np.uint8)
+    lit = _lit_face(layers, warp)
     mixed = cv2.blendLinear(lit, below, warp.face_weight, 1 - warp.face_weight)
     return np.asarray(mixed, np.uint8), person
+
+
+def _lit_face(layers: Layers, warp: Warp) -> ImageU8:
+    face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
+    face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
+    return np.asarray(np.clip(np.rint(face), 0, 255), np.uint8)
+
+
+def _face_alone(layers: Layers, warp: Warp) -> Condition:
+    """The rendered face on black: all that the paper's I_R shows."""
+    weight = warp.face_weight[..., None]
+    return Condition(
+        composite=np.rint(_lit_face(layers, warp) * weight).astype(np.uint8),
+        face_mask=warp.face_weight,
+        inside_mask=warp.inside_mask,
+        person_mask=warp.face_weight,
+        warp=None,
+    )
 
 
 def enlarge(warp: Warp, size: int) -> Warp:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
+from difffae.face.appearance import Appearance
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
 from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
@@ -18,10 +19,10 @@ _SKIN_BLUR_PX = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFace:
-    """A portrait's crop taken apart: its fitted face, the light on it, and its layers."""
+    """A portrait's crop taken apart: its fitted face, how that looks, and the crop's layers."""
 
     fitted: FittedFace
-    lighting: Lighting
+    appearance: Appearance
     layers: Layers
 
 
@@ -41,15 +42,20 @@ def build_source_face(
         head_model: the model to fit.
         fitted: the fit where it is known already.
     """
-    fitted = head_model.fit(points) if fitted is None else fitted
-    layers = Layers(
+    return SourceFace(
+        fitted=head_model.fit(points) if fitted is None else fitted,
+        appearance=Appearance(lighting=portrait_lighting(image, points, head_model)),
+        layers=source_layers(image, points, person),
+    )
+
+
+def source_layers(image: ImageU8, points: Points3, person: MaskF32) -> Layers:
+    """A crop's layers: itself, the person's mask, what may lie behind the person."""
+    return Layers(
         portrait=image,
         person=person,
         plate=background_plate(image, person),
         mouth_colour=mouth_colour(image, points),
-    )
-    return SourceFace(
-        fitted=fitted, lighting=portrait_lighting(image, points, head_model), layers=layers
     )
 
 

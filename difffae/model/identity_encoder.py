@@ -1,7 +1,7 @@
 """The bundled identity encoder: a small residual network from an aligned face to a token."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,14 +12,17 @@ from difffae.model.layers import Downsample, ResBlock
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityEncoderConfig:
-    """Sizes.
+    """Which identity encoder, and its sizes.
 
     Attributes:
+        kind: small is trained by this project; arcface is the paper's, from the user's own file
+            (face.licensed.arcface), and takes its width alone from here.
         width: length of the token.
         channels: width of the first level; it doubles twice.
         groups: of the group normalisation.
     """
 
+    kind: Literal["small", "arcface"] = "small"
     width: int = 512
     channels: int = 32
     groups: int = 8

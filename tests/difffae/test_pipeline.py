@@ -14,11 +14,13 @@ from difffae.arrays import ImageU8, Points3
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.crop import CropBox
 from difffae.face.facemesh import FaceMeshModel
+from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import PersonSegmenter
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
 from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
-from difffae.generator import Generator, load_networks
+from difffae.generator import Generator
+from difffae.networks import load_networks
 from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
 from face_media import load_head_model, read_picture, shared_tracker
 from random_model import write_random_model
@@ -128,7 +130,7 @@ def make(
     def build(generator: Generator) -> Pipeline:
         return Pipeline(
             config=config,
-            head_model=head_model,
+            rig=FaceMeshRig(head_model, config.face, config.image_size),
             generator=generator,
             tracker=ScriptedTracker(faces=[portrait_points], script=script),
             segmenter=segmenter,
@@ -386,7 +388,7 @@ def test_a_portrait_of_several_faces_needs_the_number_of_one(
     tracker = ScriptedTracker(faces=[aside, portrait_points], script={})
     crowd = Pipeline(
         config=pipeline.config,
-        head_model=pipeline._head_model,
+        rig=pipeline.rig,
         generator=pipeline._generator,
         tracker=tracker,
         segmenter=pipeline._segmenter,
@@ -402,7 +404,7 @@ def test_a_portrait_of_several_faces_needs_the_number_of_one(
 def test_a_portrait_without_a_face_is_refused(pipeline: Pipeline, portrait_image: ImageU8) -> None:
     empty = Pipeline(
         config=pipeline.config,
-        head_model=pipeline._head_model,
+        rig=pipeline.rig,
         generator=pipeline._generator,
         tracker=ScriptedTracker(faces=[], script={}),
         segmenter=pipeline._segmenter,
@@ -477,7 +479,7 @@ def test_a_square_portrait_that_is_its_own_crop_needs_no_second_composition(
     points = source.crop_box.to_crop(pipeline._tracker.find_faces(crop)[0], 256)
     small = Pipeline(
         config=pipeline.config,
-        head_model=pipeline._head_model,
+        rig=pipeline.rig,
         generator=generator,
         tracker=replace(pipeline._tracker, faces=[points]),  # type: ignore[type-var]
         segmenter=pipeline._segmenter,

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difffae.checkpoint import load_tensors
 from difffae.data import pairs as module
 from difffae.data.pairs import Pair, PairMaker, PairsConfig
 from difffae.data.shards import ShardReader, encode_jpeg
-from difffae.face.facemesh import FaceMeshModel
+from difffae.face.config import FaceConfig
 from difffae.face.identity import five_points
 from difffae.face.mediapipe import MediaPipeTracker
+from difffae.face.rig import Rig
+from difffae.loading import load_rig
 
 PLAIN = PairsConfig(max_zoom=1.0, colour_jitter=0.0)
 
@@ -31,13 +32,13 @@ class Run(Protocol):
 
 
 @pytest.fixture(scope="session")
-def head_model(tiny_run: Run) -> FaceMeshModel:
+def rig(tiny_run: Run) -> Rig:
     path = tiny_run.folder / "head_model" / "head_model.safetensors"
-    return FaceMeshModel({name: tensor.numpy() for name, tensor in load_tensors(path).items()})
+    return load_rig(FaceConfig(), 256, path)
 
 
-def maker(run: Run, head_model: FaceMeshModel, config: PairsConfig) -> PairMaker:
-    return PairMaker(ShardReader(run.frames, "frames"), head_model, config)
+def maker(run: Run, rig: Rig, config: PairsConfig) -> PairMaker:
+    return PairMaker(ShardReader(run.frames, "frames"), rig, config)
 
 
 def after_jpeg(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -57,34 +58,28 @@ def pictures_of(pair: Pair) -> dict[str, NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("index", [0, 5, 11])
-def test_seed_and_index_alone_fix_a_pair(
-    tiny_run: Run, head_model: FaceMeshModel, index: int
-) -> None:
+def test_seed_and_index_alone_fix_a_pair(tiny_run: Run, rig: Rig, index: int) -> None:
     stored = ShardReader(tiny_run.pairs, "pairs")
-    pair = maker(tiny_run, head_model, PairsConfig(num_pairs=16)).make(index)
+    pair = maker(tiny_run, rig, PairsConfig(num_pairs=16)).make(index)
     for name, picture in pictures_of(pair).items():
         assert np.array_equal(stored.picture(name, index), after_jpeg(picture)), name
     for name in ("source_five", "target_five"):
         assert np.array_equal(stored.row(name, index), getattr(pair, name))
 
 
-def test_another_seed_gives_other_pairs(tiny_run: Run, head_model: FaceMeshModel) -> None:
-    one, other = (
-        maker(tiny_run, head_model, PairsConfig(seed=seed)).make(3).target for seed in (0, 1)
-    )
+def test_another_seed_gives_other_pairs(tiny_run: Run, rig: Rig) -> None:
+    one, other = (maker(tiny_run, rig, PairsConfig(seed=seed)).make(3).target for seed in (0, 1))
     assert not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("still_share", [0.0, 1.0])
-def test_the_target_is_an_untouched_photograph(
-    tiny_run: Run, head_model: FaceMeshModel, still_share: float
-) -> None:
+def test_the_target_is_an_untouched_photograph(tiny_run: Run, rig: Rig, still_share: float) -> None:
     reader = ShardReader(tiny_run.frames, "frames")
     is_still = [person != "man" for person in reader.labels("person")]
     rows = [row for row, still in enumerate(is_still) if still == (still_share == 1)]
     photographs = [reader.picture("image", row) for row in rows]
     known = {view.tobytes() for image in photographs for view in (image, image[:, ::-1])}
-    made = maker(tiny_run, head_model, replace(PLAIN, still_share=still_share))
+    made = maker(tiny_run, rig, replace(PLAIN, still_share=still_share))
     for index in range(4):
         pair = made.make(index)
         assert pair.target.tobytes() in known
@@ -92,10 +87,8 @@ def test_the_target_is_an_untouched_photograph(
         assert not np.array_equal(pair.source, pair.target)
 
 
-def test_mirroring_a_pair_turns_pictures_masks_and_points_alike(
-    tiny_run: Run, head_model: FaceMeshModel
-) -> None:
-    pair = maker(tiny_run, head_model, PLAIN).make(2)
+def test_mirroring_a_pair_turns_pictures_masks_and_points_alike(tiny_run: Run, rig: Rig) -> None:
+    pair = maker(tiny_run, rig, PLAIN).make(2)
     mirrored = module._mirrored(pair)
     for name, picture in pictures_of(mirrored).items():
         assert np.array_equal(picture, pictures_of(pair)[name][:, ::-1]), name
@@ -111,11 +104,9 @@ def test_mirroring_a_pair_turns_pictures_masks_and_points_alike(
     np.testing.assert_allclose(again.target_five, pair.target_five, atol=1e-4)
 
 
-def test_points_and_masks_lie_on_the_face_of_their_picture(
-    tiny_run: Run, head_model: FaceMeshModel
-) -> None:
+def test_points_and_masks_lie_on_the_face_of_their_picture(tiny_run: Run, rig: Rig) -> None:
     """Some of the first pairs are mirrored and zoomed, some come from stills, some from clips."""
-    tracker, made = MediaPipeTracker(), maker(tiny_run, head_model, PairsConfig())
+    tracker, made = MediaPipeTracker(), maker(tiny_run, rig, PairsConfig())
     for index in range(6):
         pair = made.make(index)
         for image, five in ((pair.source, pair.source_five), (pair.target, pair.target_five)):
@@ -132,10 +123,8 @@ def test_points_and_masks_lie_on_the_face_of_their_picture(
         assert condition.face_mask[inside].mean() > 0.9
 
 
-def test_the_composite_is_nearer_to_the_target_than_the_source_is(
-    tiny_run: Run, head_model: FaceMeshModel
-) -> None:
-    made = maker(tiny_run, head_model, replace(PLAIN, still_share=0.0))
+def test_the_composite_is_nearer_to_the_target_than_the_source_is(tiny_run: Run, rig: Rig) -> None:
+    made = maker(tiny_run, rig, replace(PLAIN, still_share=0.0))
     errors = []
     for index in range(8):
         pair = made.make(index)
@@ -150,13 +139,11 @@ def test_the_composite_is_nearer_to_the_target_than_the_source_is(
     assert moved < 0.8 * unmoved
 
 
-def test_frame_shards_without_a_clip_are_refused(
-    tiny_run: Run, head_model: FaceMeshModel, tmp_path: Path
-) -> None:
+def test_frame_shards_without_a_clip_are_refused(tiny_run: Run, rig: Rig, tmp_path: Path) -> None:
     for path in tiny_run.frames.glob("frames-stills-*"):
         shutil.copyfile(path, tmp_path / path.name)
     with pytest.raises(ValueError, match="hold no clip"):
-        PairMaker(ShardReader(tmp_path, "frames"), head_model, PairsConfig())
+        PairMaker(ShardReader(tmp_path, "frames"), rig, PairsConfig())
 
 
 def test_workers_share_the_shards_and_make_the_same_pairs(

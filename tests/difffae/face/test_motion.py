@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difffae.arrays import Points3, Triangles
+from difffae.arrays import Lighting, MaskF32, Points3
 from difffae.face.crop import CropBox
-from difffae.face.morphable import EyeOpenings, FittedFace
+from difffae.face.morphable import EyeOpenings
 from difffae.face.motion import (
     FADE_FRAMES,
     HOLD_FRAMES,
-    Frame,
     MotionControls,
     MotionState,
     Stage,
@@ -21,9 +20,12 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters
+from difffae.face.renderer import Condition
+from difffae.face.rig import Sighting
 from difffae.face.smoothing import SmoothingConfig
+from difffae.face.source_face import SourceFace
 
-FRAME = Frame(height=200, width=200)
+FRAME = np.zeros((200, 200, 3), np.uint8)
 UNFILTERED = SmoothingConfig(min_cutoff_hz=1e6, beta=0.0)
 
 
@@ -39,7 +41,7 @@ def face(x: float = 100, y: float = 100, scale: float = 40, smile: float = 0) ->
 
 
 def points_of(parameters: FaceParameters) -> Points3:
-    """Points that `PlainModel` reads the parameters back from."""
+    """Points that `PlainRig` reads the parameters back from."""
     rows = [
         (*parameters.translation, parameters.scale),
         tuple(parameters.rotation),
@@ -50,14 +52,15 @@ def points_of(parameters: FaceParameters) -> Points3:
     return np.array(rows, np.float32)
 
 
-class PlainModel:
-    """A head model whose points are its parameters; its second expression opens both eyes."""
+def seen(parameters: FaceParameters) -> Sighting:
+    return Sighting(image=FRAME, points=points_of(parameters))
 
-    @property
-    def triangles(self) -> Triangles:
-        return np.zeros((0, 3), np.int32)
 
-    def fit(self, points: Points3) -> FittedFace:
+class PlainRig:
+    """A rig whose points are its parameters; its second expression opens both eyes."""
+
+    def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
+        points = sighting.points
         parameters = FaceParameters(
             shape=points[2, 2:],
             expression=points[2, :2],
@@ -66,13 +69,16 @@ class PlainModel:
             scale=float(points[0, 2]),
             translation=points[0, :2],
         )
-        return FittedFace(parameters=parameters, residual=np.zeros_like(points))
+        return parameters if person is None else replace(parameters, shape=person.shape)
 
-    def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
-        return replace(self.fit(points).parameters, shape=person.shape)
+    def lighting(self, sighting: Sighting) -> Lighting:
+        raise NotImplementedError
 
-    def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
-        return points_of(parameters) + residual
+    def take_apart(self, sighting: Sighting, person_mask: MaskF32) -> SourceFace:
+        raise NotImplementedError
+
+    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
+        raise NotImplementedError
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         return parameters.expression[[1, 1]]
@@ -100,7 +106,7 @@ def shown_after(
     state = MotionState()
     for driver in drivers:
         wanted = controls() if wanted is None else wanted
-        state = follow(points_of(driver), state, stage, FRAME, PlainModel(), wanted)
+        state = follow(seen(driver), state, stage, PlainRig(), wanted)
     return state
 
 
@@ -122,29 +128,30 @@ def test_motion_since_the_reference_is_carried_over(stage: Stage) -> None:
 
 
 def test_a_reference_taken_first_is_what_motion_is_measured_from(stage: Stage) -> None:
-    state = take_reference(points_of(face(smile=1)), stage, FRAME, PlainModel())
-    state = follow(points_of(face(smile=3)), state, stage, FRAME, PlainModel(), controls())
+    state = take_reference(seen(face(smile=1)), stage, PlainRig())
+    state = follow(seen(face(smile=3)), state, stage, PlainRig(), controls())
     assert_alike(state.shown, replace(stage.face, expression=np.float32([2, 0.25])))
 
 
-class BiasedModel(PlainModel):
-    """A head model that tracks a known person otherwise than it fits a stranger."""
+class BiasedRig(PlainRig):
+    """A rig that reads a known person otherwise than a stranger."""
 
-    def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
-        found = super().track(points, person)
-        return replace(found, expression=found.expression * np.float32(0.5))
+    def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
+        found = super().read(sighting, person)
+        share = np.float32(1 if person is None else 0.5)
+        return replace(found, expression=found.expression * share)
 
 
 def test_the_reference_is_explained_as_later_frames_are(stage: Stage) -> None:
-    driver = points_of(face(smile=2))
-    state = follow(driver, MotionState(), stage, FRAME, BiasedModel(), controls())
+    driver = seen(face(smile=2))
+    state = follow(driver, MotionState(), stage, BiasedRig(), controls())
     assert_alike(state.shown, stage.face)
 
 
 def test_the_state_given_is_not_changed(stage: Stage) -> None:
     before = shown_after([face()], stage)
     kept = replace(before)
-    follow(points_of(face(smile=1)), before, stage, FRAME, PlainModel(), controls())
+    follow(seen(face(smile=1)), before, stage, PlainRig(), controls())
     lose(before, stage)
     assert before == kept
 
@@ -152,7 +159,7 @@ def test_the_state_given_is_not_changed(stage: Stage) -> None:
 def test_pictures_are_laid_centre_on_centre_with_their_shorter_sides_fitted() -> None:
     box = CropBox(left=100, top=50, size=400)
     stage = Stage(face=face(), box=box, height=600, width=800, crop_size=256)
-    driver = stage.overlay(face(x=160, y=90, scale=10), Frame(height=120, width=320))
+    driver = stage.overlay(face(x=160, y=90, scale=10), np.zeros((120, 320, 3), np.uint8))
     grow, shrink = 600 / 120, 256 / 400
     np.testing.assert_allclose(
         driver.translation, [(400 - 100) * shrink, (300 + 30 * grow - 50) * shrink], atol=1e-3
@@ -246,7 +253,7 @@ def test_a_face_found_again_moves_on_from_the_same_reference(stage: Stage) -> No
     state = before
     for _ in range(HOLD_FRAMES + 10):
         state = lose(state, stage)
-    again = follow(points_of(face(smile=1.5)), state, stage, FRAME, PlainModel(), controls())
+    again = follow(seen(face(smile=1.5)), state, stage, PlainRig(), controls())
     assert again.num_lost == 0
     assert again.reference is before.reference
     assert_alike(again.shown, replace(stage.face, expression=np.float32([1.5, 0.25])))
@@ -259,7 +266,7 @@ def test_trembling_of_the_tracked_points_is_smoothed(stage: Stage) -> None:
     def spread(wanted: MotionControls) -> float:
         state, places = MotionState(), []
         for driver in drivers:
-            state = follow(points_of(driver), state, stage, FRAME, PlainModel(), wanted)
+            state = follow(seen(driver), state, stage, PlainRig(), wanted)
             assert state.shown is not None
             places.append(state.shown.translation[0])
         return float(np.std(places))

@@ -32,7 +32,7 @@ def renderer(head_model: FaceMeshModel) -> Renderer:
 
 
 def rendered(renderer: Renderer, face: SourceFace, target: FaceParameters) -> Condition:
-    light = (face.lighting, face.lighting)
+    light = (face.appearance.lighting, face.appearance.lighting)
     return renderer.condition(face.fitted, face.layers, target, light)
 
 

@@ -1,0 +1,21 @@
+"""What of a face is not geometry: the light on it, and a texture model's codes."""
+
+from dataclasses import dataclass
+
+from difffae.arrays import Lighting
+from difffae.face.parameters import Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """How a face looks, in the terms of the paper's renderer R (section 4.2).
+
+    Attributes:
+        lighting: second-order spherical harmonics; see `difffae.face.lighting`.
+        albedo: coefficients of a texture model; None where the texture is the portrait's own.
+        detail: code of the fine geometry (DECA); None where there is none.
+    """
+
+    lighting: Lighting
+    albedo: Vector | None = None
+    detail: Vector | None = None

@@ -1,0 +1,60 @@
+"""What a face rig does: reads a face's parameters from a picture, and renders parameters.
+
+A rig joins a head model with its way of reading pictures and its renderer: the paper's DECA, FLAME
+and R, or their stand-ins that ship. Everything above speaks to this protocol alone.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
+from difffae.face.morphable import EyeOpenings
+from difffae.face.parameters import FaceParameters
+from difffae.face.renderer import Condition
+from difffae.face.source_face import SourceFace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """One face seen in one picture.
+
+    Attributes:
+        image: the picture.
+        points: the tracker's mesh points of the face [px of the picture].
+    """
+
+    image: ImageU8
+    points: Points3
+
+
+class Rig(Protocol):
+    """A head model, how it is read from pictures, and how it is rendered."""
+
+    def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
+        """The parameters of a face, in the picture's pixels.
+
+        Args:
+            sighting: the face.
+            person: the same person's parameters, read before: shape is taken from them.
+        """
+        ...
+
+    def lighting(self, sighting: Sighting) -> Lighting:
+        """The light on a face."""
+        ...
+
+    def take_apart(self, sighting: Sighting, person_mask: MaskF32) -> SourceFace:
+        """All that is to be known of a source, once; the picture is its square crop."""
+        ...
+
+    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
+        """The source's face with these parameters under this light (the paper's I_R)."""
+        ...
+
+    def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
+        """How far each eye is open [head units]; zeros where the head model has no lids."""
+        ...
+
+    def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
+        """The face with its eyes opened further; unchanged where the head model has no lids."""
+        ...
