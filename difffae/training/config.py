@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -16,6 +17,8 @@ class LossConfig:
 
     Attributes:
         feature_weights: SqueezeNet 1.1 as safetensors, for the feature distance; None: without.
+        lpips_weights: the user's LPIPS file, for the first stage's perceptual loss; None: the
+            feature distance stands in.
         feature: of the feature distance beside L1 in pixels.
         feature_share: share of each batch that pays it.
         latent: of the denoiser's L1 in latents.
@@ -23,13 +26,16 @@ class LossConfig:
         pixel_share: share of each batch that pays them.
         attention: of attention consistency (ACR, eq. 8).
         face: how much more a pixel of the face counts.
+        timestep_sampling: uniform over all timesteps as in the paper, or log-normal noise levels.
         first_step_share: share of the batch at the noisiest timestep, so that one step works.
-        log_sigma_mean, log_sigma_spread: of the other noise levels.
+        log_sigma_mean, log_sigma_spread: of the other noise levels, where they are log-normal.
+        latent_norm: of the error in latents: l2 is the paper's (eq. 1).
         drop_share: share of samples whose condition is blanked outside the face, so that the slots
             have something to say (lite.md section 5).
     """
 
     feature_weights: Path | None = None
+    lpips_weights: Path | None = None
     feature: float = 0.3
     feature_share: float = 0.5
     latent: float = 1.0
@@ -37,9 +43,11 @@ class LossConfig:
     pixel_share: float = 0.5
     attention: float = 0.1
     face: float = 1.0
+    timestep_sampling: Literal["uniform", "log_normal"] = "log_normal"
     first_step_share: float = 0.5
     log_sigma_mean: float = -0.7
     log_sigma_spread: float = 1.0
+    latent_norm: Literal["l1", "l2"] = "l1"
     drop_share: float = 0.1
 
 
@@ -52,19 +60,38 @@ class TrainingConfig:
         pairs: folder of pair shards (python -m difffae.data.pairs).
         head_model: sizes of the head model's bases.
         loss: weights of the losses.
-        autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
+        first_stage_weights: folder with encoder and decoder of a first stage trained elsewhere
+            (python -m difffae.convert), which the stage first_stage starts from; None: anew.
+        retrain_first_stage: train the first stage on faces (paper section 5.4); False is the
+            ablation that uses `first_stage_weights` as they are.
+        first_stage, autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
     """
 
     frames: Path = Path("runs/frames")
     pairs: Path = Path("runs/pairs")
     head_model: HeadModelConfig = field(default_factory=HeadModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    first_stage_weights: Path | None = None
+    retrain_first_stage: bool = True
+    first_stage: TrainerConfig = field(default_factory=TrainerConfig)
     autoencoder: TrainerConfig = field(default_factory=TrainerConfig)
     decoder: TrainerConfig = field(default_factory=TrainerConfig)
     identity: TrainerConfig = field(default_factory=TrainerConfig)
     regions: TrainerConfig = field(default_factory=TrainerConfig)
     joint: TrainerConfig = field(default_factory=TrainerConfig)
     polish: TrainerConfig = field(default_factory=TrainerConfig)
+
+    def __post_init__(self) -> None:
+        """Check that a first stage that is not retrained is there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.retrain_first_stage and self.first_stage_weights is None:
+            raise ValueError(
+                "retrain_first_stage is false, but no first_stage_weights are named: give the "
+                "folder that `python -m difffae.convert` wrote"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

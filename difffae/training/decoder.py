@@ -11,10 +11,10 @@ from difffae.checkpoint import load_module
 from difffae.data.shards import ShardReader
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.training.config import Config
+from difffae.training.lineage import load_frozen
 from difffae.training.pictures import (
     PictureLoss,
     decoder_condition,
-    load_frozen,
     pair_batch,
     sheet,
 )

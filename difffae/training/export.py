@@ -18,15 +18,9 @@ from difffae.checkpoint import (
     save_tensors,
     sha256,
 )
+from difffae.training.config import read_config
+from difffae.training.lineage import final_files
 
-_STAGE_OF = {
-    "head_model": "head_model",
-    "encoder": "latents",
-    "decoder": "polish",
-    "region_encoder": "joint",
-    "identity_encoder": "identity",
-    "denoiser": "joint",
-}
 _KEPT_FLOAT32 = {"head_model"}
 
 
@@ -48,14 +42,16 @@ def export(
         WeightsError: a stage has not been trained.
     """
     output.mkdir(parents=True, exist_ok=True)
+    files = final_files(read_config(config), run_directory)
     model = yaml.safe_load(config.read_text())["model"]
     (output / "config.yaml").write_text(yaml.safe_dump({"model": model}, sort_keys=False))
     rows = []
-    for name, stage in _STAGE_OF.items():
-        tensors = load_tensors(run_directory / stage / f"{name}.safetensors")
+    for name, file in files.items():
+        tensors = load_tensors(file)
         if name not in _KEPT_FLOAT32:
             tensors = {key: t.half() if t.is_floating_point() else t for key, t in tensors.items()}
         path = output / f"{name}.safetensors"
+        stage = file.parent.name
         save_tensors(path, tensors, {"format": "pt"})
         rows.append(
             LedgerRow(

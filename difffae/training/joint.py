@@ -15,12 +15,11 @@ from difffae.diffusion.parameterization import Parameterization
 from difffae.diffusion.sampler import sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule
 from difffae.face.identity import align_face
-from difffae.model.autoencoder import Decoder
 from difffae.model.denoiser import Denoiser
-from difffae.model.identity_encoder import SmallIdentityEncoder
 from difffae.model.region_encoder import RegionEncoder
 from difffae.training.config import Config
-from difffae.training.pictures import PictureLoss, decoder_condition, load_frozen, sheet, to_images
+from difffae.training.lineage import load_decoder, load_identity_encoder
+from difffae.training.pictures import PictureLoss, decoder_condition, sheet, to_images
 from difffae.training.regions import region_input
 
 _GRID_SAMPLES = 6
@@ -55,13 +54,8 @@ class JointStage:
         self.modules = nn.ModuleDict(
             {"denoiser": self.denoiser, "region_encoder": self.region_encoder}
         )
-        self.identity_encoder = load_frozen(
-            SmallIdentityEncoder(model.identity),
-            run_directory / "identity" / "identity_encoder.safetensors",
-        )
-        self.decoder = load_frozen(
-            Decoder(model.autoencoder), run_directory / "decoder" / "decoder.safetensors"
-        )
+        self.identity_encoder = load_identity_encoder(config, run_directory)
+        self.decoder = load_decoder(config, run_directory)
         self.picture_loss = PictureLoss(config.training.loss)
         self._schedule = NoiseSchedule(model.schedule)
         self._parameterization = Parameterization(model.parameterization, self._schedule)

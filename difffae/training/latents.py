@@ -13,8 +13,9 @@ from torch import nn
 
 from difffae.checkpoint import load_module, save_tensors
 from difffae.data.shards import ShardContents, ShardReader, write_shard
-from difffae.model.autoencoder import Encoder
+from difffae.networks import build_encoder
 from difffae.training.config import Config
+from difffae.training.lineage import raw_encoder_file
 from difffae.training.pictures import pair_batch
 
 _CALIBRATION_SAMPLES = 256
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 
 def calibrate_encoder(config: Config, run_directory: Path) -> None:
     """Write the trained encoder, its latents' mean and spread measured: latents/encoder."""
-    encoder = Encoder(config.model.autoencoder)
-    load_module(encoder, run_directory / "autoencoder" / "encoder.safetensors")
+    encoder = build_encoder(config.model)
+    load_module(encoder, raw_encoder_file(config, run_directory))
     reader = ShardReader(config.training.pairs, "pairs")
     count = min(_CALIBRATION_SAMPLES, len(reader))
     indices = np.linspace(0, len(reader) - 1, count).astype(np.int64)
@@ -41,7 +42,7 @@ def calibrate_encoder(config: Config, run_directory: Path) -> None:
 def encode_pairs(config: Config, run_directory: Path) -> None:
     """Encode target, composite and source of all pairs; shards already there are kept."""
     folder = run_directory / "latents"
-    encoder = Encoder(config.model.autoencoder)
+    encoder = build_encoder(config.model)
     load_module(encoder, folder / "encoder.safetensors")
     encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader = ShardReader(config.training.pairs, "pairs")

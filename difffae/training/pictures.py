@@ -1,7 +1,5 @@
 """What stages share: pictures to tensors and back, batches of shards, losses, sample sheets."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -9,7 +7,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from difffae.arrays import Images
-from difffae.checkpoint import load_module
 from difffae.data.shards import ShardReader
 from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.training.config import LossConfig
@@ -95,9 +92,3 @@ class PictureLoss(nn.Module):
         mse = (images.detach().float() - targets).square().mean((1, 2, 3)).clamp_min(1e-6)
         parts["psnr"] = (10 * torch.log10(4 / mse)).mean()
         return loss, parts
-
-
-def load_frozen(module: nn.Module, path: Path) -> nn.Module:
-    """Load a network that an earlier stage trained, and freeze it."""
-    load_module(module, path)
-    return module.requires_grad_(False).eval()

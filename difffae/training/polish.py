@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from difffae.checkpoint import load_module
 from difffae.training.config import Config
 from difffae.training.joint import JointStage
-from difffae.training.pictures import decoder_condition, load_frozen, sheet
+from difffae.training.lineage import load_frozen
+from difffae.training.pictures import decoder_condition, sheet
 
 _CROP_PX = 128
 _TRUE_SHARE = 0.5

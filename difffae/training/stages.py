@@ -19,6 +19,11 @@ from difffae.training.trainer import Stage
 from difffae.training.trainer_config import TrainerConfig
 
 
+def _always(config: Any) -> bool:
+    del config
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class GradientRecipe:
     """How a stage trained by gradient descent is made from the configuration.
@@ -26,10 +31,12 @@ class GradientRecipe:
     Attributes:
         trainer: Picks the stage's trainer settings out of the configuration.
         build: Makes the stage; it may read what earlier stages left in the run directory.
+        is_needed: Whether a configuration has this stage at all.
     """
 
     trainer: Callable[[Any], TrainerConfig]
     build: Callable[[Any, Path], Stage]
+    is_needed: Callable[[Any], bool] = _always
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +45,11 @@ class DirectRecipe:
 
     Attributes:
         learn: Learns from the configuration and writes into the run directory.
+        is_needed: Whether a configuration has this stage at all.
     """
 
     learn: Callable[[Any, Path], None]
+    is_needed: Callable[[Any], bool] = _always
 
 
 __all__ = ["DirectRecipe", "GradientRecipe", "Recipe", "read_config", "stage_recipes"]
@@ -51,18 +60,50 @@ Recipe = GradientRecipe | DirectRecipe
 def stage_recipes() -> Mapping[str, Recipe]:
     """Every stage that `python -m difffae.train` knows, by name, in the order of training."""
     return {
-        "head_model": DirectRecipe(learn=_learn_head_model),
+        "head_model": DirectRecipe(learn=_learn_head_model, is_needed=_learns_head_model),
+        "first_stage": GradientRecipe(
+            trainer=lambda c: c.training.first_stage,
+            build=_build_first_stage,
+            is_needed=_retrains_first_stage,
+        ),
         "autoencoder": GradientRecipe(
-            trainer=lambda c: c.training.autoencoder, build=AutoencoderStage
+            trainer=lambda c: c.training.autoencoder, build=AutoencoderStage, is_needed=_is_bundled
         ),
         "calibrate": DirectRecipe(learn=calibrate_encoder),
-        "decoder": GradientRecipe(trainer=lambda c: c.training.decoder, build=DecoderStage),
-        "identity": GradientRecipe(trainer=lambda c: c.training.identity, build=IdentityStage),
+        "decoder": GradientRecipe(
+            trainer=lambda c: c.training.decoder, build=DecoderStage, is_needed=_is_bundled
+        ),
+        "identity": GradientRecipe(
+            trainer=lambda c: c.training.identity,
+            build=IdentityStage,
+            is_needed=lambda c: c.model.identity.kind == "small",
+        ),
         "regions": GradientRecipe(trainer=lambda c: c.training.regions, build=RegionsStage),
         "latents": DirectRecipe(learn=encode_pairs),
         "joint": GradientRecipe(trainer=lambda c: c.training.joint, build=JointStage),
-        "polish": GradientRecipe(trainer=lambda c: c.training.polish, build=PolishStage),
+        "polish": GradientRecipe(
+            trainer=lambda c: c.training.polish, build=PolishStage, is_needed=_is_bundled
+        ),
     }
+
+
+def _build_first_stage(config: Config, run_directory: Path) -> Stage:
+    from difffae.training.first_stage import FirstStageStage
+
+    return FirstStageStage(config, run_directory)
+
+
+def _learns_head_model(config: Config) -> bool:
+    return config.model.face.rig == "facemesh"
+
+
+def _retrains_first_stage(config: Config) -> bool:
+    return config.model.first_stage is not None and config.training.retrain_first_stage
+
+
+def _is_bundled(config: Config) -> bool:
+    """Whether the autoencoder is the bundled kind, whose decoder sees the condition."""
+    return config.model.first_stage is None
 
 
 def _learn_head_model(config: Config, run_directory: Path) -> None:
