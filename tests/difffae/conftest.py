@@ -14,9 +14,28 @@ import yaml
 from numpy.typing import NDArray
 from rich.console import Console
 
+from difffae.arrays import ImageU8, Points3
+from difffae.config import ModelConfig, read_model_config
 from difffae.data import pairs, prepare
+from difffae.face.facemesh import FaceMeshModel
+from difffae.face.facemesh_rig import FaceMeshRig
+from difffae.face.mediapipe import PersonSegmenter
+from difffae.generator import Generator
+from difffae.networks import load_networks
+from difffae.pipeline import Pipeline, Source
 from difffae.train import Catalog, main
 from difffae.training.stages import read_config, stage_recipes
+from face_media import load_head_model, read_picture, shared_tracker
+from random_model import write_random_model
+from scripted_pipeline import (
+    DRIVER_SIDE,
+    HEIGHT,
+    MARGIN,
+    WIDTH,
+    ScriptedTracker,
+    moved,
+    speaking,
+)
 
 NUM_PAIRS = 16
 CLIPS = ("man#carphone#000000#000024.mp4", "man#carphone#000060#000084.mp4")
@@ -118,3 +137,81 @@ def tiny_run(frames: Path, repository: Path, tmp_path_factory: pytest.TempPathFa
         arguments = ("--head-model", str(head_model), "--num-pairs", str(NUM_PAIRS))
         run_module(pairs.main, str(frames), str(run.pairs), *arguments)
     return run
+
+
+@pytest.fixture(scope="session")
+def head_model() -> FaceMeshModel:
+    return load_head_model()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def config(model_folder: Path) -> ModelConfig:
+    return read_model_config(model_folder / "config.yaml")
+
+
+@pytest.fixture(scope="session")
+def generator(model_folder: Path, config: ModelConfig) -> Generator:
+    return Generator(config, load_networks(model_folder, config, {}), runtime="eager")
+
+
+@pytest.fixture(scope="session")
+def portrait_image(portrait: Path) -> ImageU8:
+    """A portrait that is wider than high."""
+    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
+    image[:, MARGIN : MARGIN + HEIGHT] = read_picture(portrait, HEIGHT)
+    return image
+
+
+@pytest.fixture(scope="session")
+def portrait_points(portrait_image: ImageU8) -> Points3:
+    return shared_tracker().find_faces(portrait_image)[0]
+
+
+@pytest.fixture(scope="session")
+def script(portrait_points: Points3) -> dict[int, Points3 | None]:
+    """Points of the driver's frames by number; frame 9 shows no face."""
+    driver = ((portrait_points - [WIDTH / 2, HEIGHT / 2, 0]) * 0.5).astype(np.float32)
+    driver += np.float32([DRIVER_SIDE / 2, DRIVER_SIDE / 2, 0])
+    return {
+        0: driver,
+        1: moved(driver, shift=(6, -4)),
+        2: moved(driver, turn=0.35),
+        3: speaking(driver, 7),
+        9: None,
+    }
+
+
+@pytest.fixture(scope="session")
+def make(
+    config: ModelConfig,
+    head_model: FaceMeshModel,
+    portrait_points: Points3,
+    script: dict[int, Points3 | None],
+) -> Callable[[Generator], Pipeline]:
+    segmenter = PersonSegmenter()
+
+    def build(generator: Generator) -> Pipeline:
+        return Pipeline(
+            config=config,
+            rig=FaceMeshRig(head_model, config.face, config.image_size),
+            generator=generator,
+            tracker=ScriptedTracker(faces=[portrait_points], script=script),
+            segmenter=segmenter,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def pipeline(make: Callable[[Generator], Pipeline], generator: Generator) -> Pipeline:
+    return make(generator)
+
+
+@pytest.fixture(scope="session")
+def source(pipeline: Pipeline, portrait_image: ImageU8) -> Source:
+    return pipeline.encode_source(portrait_image)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,167 +11,22 @@ import pytest
 import torch
 
 from difffae.arrays import ImageU8, Points3
-from difffae.config import ModelConfig, read_model_config
+from difffae.config import ModelConfig
 from difffae.face.crop import CropBox
-from difffae.face.facemesh import FaceMeshModel
-from difffae.face.facemesh_rig import FaceMeshRig
-from difffae.face.mediapipe import PersonSegmenter
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
-from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
 from difffae.generator import Generator
 from difffae.networks import load_networks
-from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
-from face_media import load_head_model, read_picture, shared_tracker
-from random_model import write_random_model
-
-HEIGHT, WIDTH, MARGIN = 512, 640, 64  # the portrait: its square picture between two grey bars
-DRIVER_SIDE = 256
-CONTROLS = Controls()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScriptedTracker:
-    """Gives driver frames the points that their first pixel's number names."""
-
-    faces: list[Points3]
-    script: dict[int, Points3 | None]
-
-    def find_faces(self, image: ImageU8) -> list[Points3]:
-        return self.faces
-
-    def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
-        is_driver = image.shape[0] == DRIVER_SIDE and image[0, 1].tolist() == [1, 2, 3]
-        return self.script[int(image[0, 0, 0])] if is_driver else previous
-
-
-def driver_frame(number: int, colour: int = 90) -> ImageU8:
-    """A frame of one colour that names its points in the script."""
-    frame = np.full((DRIVER_SIDE, DRIVER_SIDE, 3), colour, np.uint8)
-    frame[0, 0], frame[0, 1] = number, (1, 2, 3)
-    return frame
-
-
-def moved(points: Points3, *, shift: tuple[float, float] = (0, 0), turn: float = 0) -> Points3:
-    """Points turned about the vertical axis through their middle [rad], then shifted [px]."""
-    middle = points.mean(0)
-    cosine, sine = np.cos(turn), np.sin(turn)
-    rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-    turned = (points - middle) @ rotation.T + middle + np.array([*shift, 0])
-    return turned.astype(np.float32)
-
-
-def speaking(points: Points3, opening: float) -> Points3:
-    """Points with the lower lip and the chin moved down [px]."""
-    result = points.copy()
-    result[[14, 17, 84, 314, 87, 317, 178, 402, 152, 148, 377], 1] += opening
-    return result
-
-
-@pytest.fixture(scope="module")
-def head_model() -> FaceMeshModel:
-    return load_head_model()
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_random_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def config(model_folder: Path) -> ModelConfig:
-    return read_model_config(model_folder / "config.yaml")
-
-
-@pytest.fixture(scope="module")
-def generator(model_folder: Path, config: ModelConfig) -> Generator:
-    return Generator(config, load_networks(model_folder, config, {}), runtime="eager")
-
-
-@pytest.fixture(scope="module")
-def portrait_image(portrait: Path) -> ImageU8:
-    """A portrait that is wider than high."""
-    image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    image[:, MARGIN : MARGIN + HEIGHT] = read_picture(portrait, HEIGHT)
-    return image
-
-
-@pytest.fixture(scope="module")
-def portrait_points(portrait_image: ImageU8) -> Points3:
-    return shared_tracker().find_faces(portrait_image)[0]
-
-
-@pytest.fixture(scope="module")
-def script(portrait_points: Points3) -> dict[int, Points3 | None]:
-    """Points of the driver's frames by number; frame 9 shows no face."""
-    driver = ((portrait_points - [WIDTH / 2, HEIGHT / 2, 0]) * 0.5).astype(np.float32)
-    driver += np.float32([DRIVER_SIDE / 2, DRIVER_SIDE / 2, 0])
-    return {
-        0: driver,
-        1: moved(driver, shift=(6, -4)),
-        2: moved(driver, turn=0.35),
-        3: speaking(driver, 7),
-        9: None,
-    }
-
-
-Make = Callable[[Generator], Pipeline]
-
-
-@pytest.fixture(scope="module")
-def make(
-    config: ModelConfig,
-    head_model: FaceMeshModel,
-    portrait_points: Points3,
-    script: dict[int, Points3 | None],
-) -> Make:
-    segmenter = PersonSegmenter()
-
-    def build(generator: Generator) -> Pipeline:
-        return Pipeline(
-            config=config,
-            rig=FaceMeshRig(head_model, config.face, config.image_size),
-            generator=generator,
-            tracker=ScriptedTracker(faces=[portrait_points], script=script),
-            segmenter=segmenter,
-        )
-
-    return build
-
-
-@pytest.fixture(scope="module")
-def pipeline(make: Make, generator: Generator) -> Pipeline:
-    return make(generator)
-
-
-@pytest.fixture(scope="module")
-def source(pipeline: Pipeline, portrait_image: ImageU8) -> Source:
-    return pipeline.encode_source(portrait_image)
-
-
-def reenacted(
-    pipeline: Pipeline,
-    source: Source,
-    frames: list[ImageU8],
-    controls: Controls = CONTROLS,
-) -> tuple[list[Reenacted], StreamState]:
-    state, outputs = pipeline.open_stream(source, controls), []
-    for frame in frames:
-        output, state = pipeline.reenact(frame, source, state, controls)
-        outputs.append(output)
-    return outputs, state
-
-
-def leaves(value: object) -> list[object]:
-    """All arrays and plain values inside nested dataclasses."""
-    if not is_dataclass(value):
-        return [value]
-    return [leaf for field in fields(value) for leaf in leaves(getattr(value, field.name))]
-
-
-def assert_same(one: object, other: object) -> None:
-    for left, right in zip(leaves(one), leaves(other), strict=True):
-        np.testing.assert_array_equal(left, right)
+from difffae.pipeline import Controls, Pipeline, Source
+from scripted_pipeline import (
+    CONTROLS,
+    HEIGHT,
+    WIDTH,
+    ScriptedTracker,
+    assert_same,
+    driver_frame,
+    reenacted,
+)
 
 
 def test_a_source_keeps_its_portrait_its_crop_and_what_networks_make_of_it(
@@ -288,99 +143,6 @@ def test_a_frame_without_a_face_holds_and_later_fades_back(
     assert found.is_tracked
 
 
-def test_the_first_frame_of_relative_motion_is_the_portrait_at_rest(
-    pipeline: Pipeline, source: Source
-) -> None:
-    start = pipeline.open_stream(source, CONTROLS)
-    first, _ = pipeline.condition(driver_frame(2), source, start, CONTROLS)
-    rest, _ = pipeline.condition(driver_frame(9), source, start, CONTROLS)
-    assert (first.composite == rest.composite).mean() > 0.999
-    assert np.abs(first.composite.astype(int) - rest.composite).max() <= 1
-
-
-def test_relative_motion_is_carried_in_head_units_to_the_portraits_crop(
-    pipeline: Pipeline, source: Source
-) -> None:
-    state = pipeline.open_stream(source, CONTROLS)
-    for number in [0] + [1] * 20:
-        state = pipeline.skip(driver_frame(number), source, state, CONTROLS)
-    shown = state.motion.shown
-    assert shown is not None
-    shift = shown.translation - source.face.fitted.parameters.translation
-    pixels = 2 * 256 / source.crop_box.size  # driver's to the crop's
-    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=0.2)
-    assert shown.scale == pytest.approx(source.face.fitted.parameters.scale, rel=0.01)
-
-
-def test_absolute_motion_framed_alike_puts_the_head_where_the_drivers_is(
-    pipeline: Pipeline, source: Source
-) -> None:
-    absolute = Controls(motion="absolute")
-    state = pipeline.open_stream(source, absolute)
-    state = pipeline.skip(driver_frame(1), source, state, absolute)
-    shown = state.motion.shown
-    assert shown is not None
-    shift = shown.translation - source.face.fitted.parameters.translation
-    pixels = 2 * 256 / source.crop_box.size
-    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=2.5)
-
-
-def test_strength_zero_never_moves_the_portrait(pipeline: Pipeline, source: Source) -> None:
-    frames = [driver_frame(n) for n in (0, 2, 3)]
-    outputs, _ = reenacted(pipeline, source, frames, Controls(strength=0.0))
-    np.testing.assert_array_equal(outputs[1].image, outputs[0].image)
-    np.testing.assert_array_equal(outputs[2].image, outputs[0].image)
-
-
-def test_a_reference_frame_is_where_motion_starts(pipeline: Pipeline, source: Source) -> None:
-    state = pipeline.open_stream(source, CONTROLS)
-    state = pipeline.set_reference(driver_frame(2), source, state)
-    state = pipeline.skip(driver_frame(2), source, state, CONTROLS)
-    assert state.motion.shown is not None
-    rest = source.face.fitted.parameters
-    np.testing.assert_allclose(state.motion.shown.rotation, rest.rotation, atol=1e-3)
-    np.testing.assert_allclose(state.motion.shown.translation, rest.translation, atol=1e-2)
-    for _ in range(20):
-        state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
-    assert state.motion.shown is not None
-    back = matrix(state.motion.shown.rotation) @ matrix(rest.rotation).T
-    assert np.linalg.norm(axis_angle(back)) == pytest.approx(0.35, abs=0.06)
-
-
-def test_a_new_reference_in_mid_stream_is_kept_apart_from_the_old_one(
-    pipeline: Pipeline, source: Source
-) -> None:
-    state = pipeline.open_stream(source, CONTROLS)
-    state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
-    before = state.motion.reference
-    state = pipeline.set_reference(driver_frame(1), source, state)
-    assert before is not None
-    assert state.motion.reference is not None
-    shift = state.motion.reference.translation - before.translation
-    pixels = 2 * 256 / source.crop_box.size
-    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=0.5)
-
-
-def test_a_reference_without_a_face_is_refused(pipeline: Pipeline, source: Source) -> None:
-    state = pipeline.open_stream(source, CONTROLS)
-    with pytest.raises(FaceNotFoundError, match="reference frame"):
-        pipeline.set_reference(driver_frame(9), source, state)
-
-
-def test_the_chosen_reference_is_the_frame_most_like_the_portrait(
-    pipeline: Pipeline, source: Source
-) -> None:
-    frames = [driver_frame(n) for n in (9, 2, 3, 0, 2, 9)]
-    assert pipeline.choose_reference(iter(frames), source, CONTROLS) == 3
-
-
-def test_no_reference_can_be_chosen_where_no_frame_shows_a_face(
-    pipeline: Pipeline, source: Source
-) -> None:
-    with pytest.raises(FaceNotFoundError, match="driver must show one"):
-        pipeline.choose_reference([driver_frame(9)] * 2, source, CONTROLS)
-
-
 def test_a_portrait_of_several_faces_needs_the_number_of_one(
     pipeline: Pipeline, portrait_image: ImageU8, portrait_points: Points3
 ) -> None:
@@ -428,7 +190,10 @@ def test_controls_out_of_range_are_refused(changes: dict[str, object], message: 
 
 
 def test_what_networks_leave_alone_keeps_the_portraits_own_resolution(
-    make: Make, model_folder: Path, config: ModelConfig, portrait_image: ImageU8
+    make: Callable[[Generator], Pipeline],
+    model_folder: Path,
+    config: ModelConfig,
+    portrait_image: ImageU8,
 ) -> None:
     networks = load_networks(model_folder, config, {})
     with torch.no_grad():  # alpha is the last of the decoder's four channels, unfolded by 4 x 4
@@ -473,7 +238,7 @@ def test_an_edit_fades_out_at_borders_that_cut_the_portrait(
 
 
 def test_a_square_portrait_that_is_its_own_crop_needs_no_second_composition(
-    pipeline: Pipeline, source: Source, make: Make, generator: Generator
+    pipeline: Pipeline, source: Source, make: Callable[[Generator], Pipeline], generator: Generator
 ) -> None:
     crop = source.face.layers.portrait
     points = source.crop_box.to_crop(pipeline._tracker.find_faces(crop)[0], 256)

@@ -1,0 +1,155 @@
+"""The pipeline over time: reference, relative and absolute motion, the driver's light."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from difffae.face.lighting import uniform_lighting
+from difffae.face.parameters import axis_angle, matrix
+from difffae.face.tracker import FaceNotFoundError
+from difffae.pipeline import Controls, Pipeline, Source
+from scripted_pipeline import (
+    CONTROLS,
+    DRIVER_SIDE,
+    driver_frame,
+    reenacted,
+)
+
+
+def test_the_first_frame_of_relative_motion_is_the_portrait_at_rest(
+    pipeline: Pipeline, source: Source
+) -> None:
+    start = pipeline.open_stream(source, CONTROLS)
+    first, _ = pipeline.condition(driver_frame(2), source, start, CONTROLS)
+    rest, _ = pipeline.condition(driver_frame(9), source, start, CONTROLS)
+    assert (first.composite == rest.composite).mean() > 0.999
+    assert np.abs(first.composite.astype(int) - rest.composite).max() <= 1
+
+
+def test_relative_motion_is_carried_in_head_units_to_the_portraits_crop(
+    pipeline: Pipeline, source: Source
+) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    for number in [0] + [1] * 20:
+        state = pipeline.skip(driver_frame(number), source, state, CONTROLS)
+    shown = state.motion.shown
+    assert shown is not None
+    shift = shown.translation - source.face.fitted.parameters.translation
+    pixels = 2 * 256 / source.crop_box.size  # driver's to the crop's
+    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=0.2)
+    assert shown.scale == pytest.approx(source.face.fitted.parameters.scale, rel=0.01)
+
+
+def test_absolute_motion_framed_alike_puts_the_head_where_the_drivers_is(
+    pipeline: Pipeline, source: Source
+) -> None:
+    absolute = Controls(motion="absolute")
+    state = pipeline.open_stream(source, absolute)
+    state = pipeline.skip(driver_frame(1), source, state, absolute)
+    shown = state.motion.shown
+    assert shown is not None
+    shift = shown.translation - source.face.fitted.parameters.translation
+    pixels = 2 * 256 / source.crop_box.size
+    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=2.5)
+
+
+def test_strength_zero_never_moves_the_portrait(pipeline: Pipeline, source: Source) -> None:
+    frames = [driver_frame(n) for n in (0, 2, 3)]
+    outputs, _ = reenacted(pipeline, source, frames, Controls(strength=0.0))
+    np.testing.assert_array_equal(outputs[1].image, outputs[0].image)
+    np.testing.assert_array_equal(outputs[2].image, outputs[0].image)
+
+
+def test_a_reference_frame_is_where_motion_starts(pipeline: Pipeline, source: Source) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    state = pipeline.set_reference(driver_frame(2), source, state)
+    state = pipeline.skip(driver_frame(2), source, state, CONTROLS)
+    assert state.motion.shown is not None
+    rest = source.face.fitted.parameters
+    np.testing.assert_allclose(state.motion.shown.rotation, rest.rotation, atol=1e-3)
+    np.testing.assert_allclose(state.motion.shown.translation, rest.translation, atol=1e-2)
+    for _ in range(20):
+        state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
+    assert state.motion.shown is not None
+    back = matrix(state.motion.shown.rotation) @ matrix(rest.rotation).T
+    assert np.linalg.norm(axis_angle(back)) == pytest.approx(0.35, abs=0.06)
+
+
+def test_a_new_reference_in_mid_stream_is_kept_apart_from_the_old_one(
+    pipeline: Pipeline, source: Source
+) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    state = pipeline.skip(driver_frame(0), source, state, CONTROLS)
+    before = state.motion.reference
+    state = pipeline.set_reference(driver_frame(1), source, state)
+    assert before is not None
+    assert state.motion.reference is not None
+    shift = state.motion.reference.translation - before.translation
+    pixels = 2 * 256 / source.crop_box.size
+    np.testing.assert_allclose(shift, [6 * pixels, -4 * pixels], atol=0.5)
+
+
+def test_a_reference_without_a_face_is_refused(pipeline: Pipeline, source: Source) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    with pytest.raises(FaceNotFoundError, match="reference frame"):
+        pipeline.set_reference(driver_frame(9), source, state)
+
+
+def test_the_chosen_reference_is_the_frame_most_like_the_portrait(
+    pipeline: Pipeline, source: Source
+) -> None:
+    frames = [driver_frame(n) for n in (9, 2, 3, 0, 2, 9)]
+    assert pipeline.choose_reference(iter(frames), source, CONTROLS) == 3
+
+
+def test_no_reference_can_be_chosen_where_no_frame_shows_a_face(
+    pipeline: Pipeline, source: Source
+) -> None:
+    with pytest.raises(FaceNotFoundError, match="driver must show one"):
+        pipeline.choose_reference([driver_frame(9)] * 2, source, CONTROLS)
+
+
+def test_the_portraits_own_light_stays_unless_the_drivers_is_asked_for(
+    pipeline: Pipeline, source: Source
+) -> None:
+    start = pipeline.open_stream(source, CONTROLS)
+    dark = driver_frame(0, colour=60)
+    dark[:, : DRIVER_SIDE // 2] = 200
+    dark[0, 0], dark[0, 1] = 0, (1, 2, 3)
+    lit = replace(CONTROLS, light="driver")
+    own, kept = pipeline.condition(dark, source, start, CONTROLS)
+    theirs, state = pipeline.condition(dark, source, start, lit)
+    assert kept.lighting is None
+    assert state.lighting is not None
+    middle = round(float(source.face.fitted.parameters.translation[0]))
+    is_face = own.face_mask > 0.999
+    change = theirs.composite.astype(float).mean(-1) - own.composite.astype(float).mean(-1)
+    left, right = is_face.copy(), is_face.copy()
+    left[:, middle:], right[:, :middle] = False, False
+    assert change[left].mean() > change[right].mean() + 10
+
+
+def test_the_drivers_light_is_held_while_no_face_is_seen(
+    pipeline: Pipeline, source: Source
+) -> None:
+    lit = replace(CONTROLS, light="driver")
+    _, state = pipeline.condition(driver_frame(0), source, pipeline.open_stream(source, lit), lit)
+    held, after = pipeline.condition(driver_frame(9), source, state, lit)
+    np.testing.assert_array_equal(after.lighting, state.lighting)
+    assert held.composite.any()
+
+
+def test_rendering_shows_the_parameters_and_the_light_it_is_given(
+    pipeline: Pipeline, source: Source
+) -> None:
+    own = source.face.fitted.parameters
+    shifted = replace(own, translation=own.translation + np.float32([20, 0]))
+    light = source.face.appearance.lighting
+    before, after = (pipeline.render(source, face, light) for face in (own, shifted))
+    rows, columns = np.nonzero(before.face_mask > 0.5)
+    moved_rows, moved_columns = np.nonzero(after.face_mask > 0.5)
+    assert moved_columns.mean() - columns.mean() == pytest.approx(20, abs=0.5)
+    assert moved_rows.mean() == pytest.approx(rows.mean(), abs=0.5)
+    bright = uniform_lighting() * np.float32(1.3)
+    assert pipeline.render(source, own, bright).composite.mean() > before.composite.mean() + 2
