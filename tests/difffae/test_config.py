@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from difffae.config import ModelConfig, read_model_config
+from difffae.face.config import FaceConfig
 from difffae.model.autoencoder import AutoencoderConfig
 from difffae.model.denoiser import DenoiserConfig
+from difffae.model.first_stage import FirstStageConfig
 from difffae.training.config import read_config
+from difffae.training.stages import stage_recipes
 
 Reader = Callable[[Path], object]
 READERS = pytest.mark.parametrize("read", [read_model_config, read_config])
@@ -31,16 +34,63 @@ def test_the_papers_tables_are_read_as_they_are_written(repository: Path) -> Non
     )
     assert small.denoiser == DenoiserConfig()
     assert small.region_encoder == large.region_encoder
-    assert small.autoencoder == large.autoencoder == AutoencoderConfig()
+    assert small.first_stage == large.first_stage == FirstStageConfig()
     assert (large.image_size, large.denoiser.latent_size) == (512, 64)
     assert large.denoiser.attention_sizes == (64, 32, 16)
     for model in (small, large):
         assert model.parameterization.kind == "epsilon"
         assert not model.schedule.has_zero_terminal_snr
         assert not model.sees_source
+        assert not model.is_decoder_conditional
+        assert (model.face.rig, model.face.background, model.face.light) == (
+            *("flame", "black"),
+            "driver",
+        )
+        assert (model.identity.kind, model.identity.width) == ("arcface", 512)
 
 
-@pytest.mark.parametrize("name", ["tiny", "lite-256", "paper-256", "paper-512"])
+def test_the_papers_training_is_read_as_table_5_and_equation_1_say(repository: Path) -> None:
+    training = read_config(repository / "configs" / "paper-256.yaml").training
+    joint, loss = training.joint, training.loss
+    assert (joint.batch_size, joint.num_steps, joint.learning_rate) == (16, 100_000, 1e-4)
+    assert (joint.weight_decay, joint.ema_decay, joint.decay) == (0, 0.9999, "constant")
+    assert (loss.attention, loss.latent_norm, loss.timestep_sampling) == (0.1, "l2", "uniform")
+    assert (loss.pixel, loss.first_step_share, loss.drop_share) == (0, 0, 0)
+    assert training.retrain_first_stage
+
+
+@pytest.mark.parametrize("name", ["paper-256", "tiny-paper"])
+def test_the_papers_path_has_its_own_stages(repository: Path, name: str) -> None:
+    config = read_config(repository / "configs" / f"{name}.yaml")
+    needed = [name for name, recipe in stage_recipes().items() if recipe.is_needed(config)]
+    stand_ins = ["head_model", "first_stage", "calibrate", "identity", "regions"]
+    paper = ["first_stage", "calibrate", "regions"]
+    expected = paper if name == "paper-256" else stand_ins
+    assert needed == [*expected, "latents", "joint"]
+
+
+def test_the_bundled_model_has_no_first_stage_of_the_papers(repository: Path) -> None:
+    config = read_config(repository / "configs" / "lite-256.yaml")
+    needed = [name for name, recipe in stage_recipes().items() if recipe.is_needed(config)]
+    assert needed == [
+        *("head_model", "autoencoder", "calibrate", "decoder", "identity"),
+        *("regions", "latents", "joint", "polish"),
+    ]
+
+
+def test_a_first_stage_that_is_not_retrained_must_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text("training: {retrain_first_stage: false}", "utf-8")
+    with pytest.raises(ValueError, match="no first_stage_weights are named"):
+        read_config(path)
+
+
+def test_flame_cannot_be_rendered_over_the_portrait() -> None:
+    with pytest.raises(ValueError, match="set face.background: black"):
+        FaceConfig(rig="flame")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-paper", "lite-256", "paper-256", "paper-512"])
 def test_every_bundled_configuration_has_a_training_part(repository: Path, name: str) -> None:
     path = repository / "configs" / f"{name}.yaml"
     config = read_config(path)
