@@ -80,7 +80,7 @@ def load_rig(
     if config.rig == "flame":
         from difffae.face.flame_rig import load_flame_rig
 
-        return load_flame_rig(config.licensed, size, rasterizer=config.rasterizer)
+        return load_flame_rig(config, size)
     if head_model is None:
         raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
     tensors = load_tensors(head_model, expected_sha256=sha256)

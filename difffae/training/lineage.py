@@ -10,16 +10,20 @@ from difffae.networks import build_decoder, build_identity_encoder
 from difffae.training.config import Config
 
 
-def raw_encoder_file(config: Config, run_directory: Path) -> Path:
-    """The trained encoder, its latents not yet calibrated."""
-    return _first_stage_folder(config, run_directory) / "encoder.safetensors"
+def raw_file(config: Config, run_directory: Path, name: str) -> Path:
+    """The encoder or decoder that calibration starts from: of scale and place unknown yet."""
+    if config.model.first_stage is None:
+        return run_directory / "autoencoder" / f"{name}.safetensors"
+    given = config.training.first_stage_weights
+    is_kept = not config.training.retrain_first_stage
+    folder = given if is_kept and given is not None else run_directory / "first_stage"
+    return folder / f"{name}.safetensors"
 
 
 def decoder_file(config: Config, run_directory: Path) -> Path:
     """The decoder that the joint stage's pictures go through."""
-    if config.model.first_stage is None:
-        return run_directory / "decoder" / "decoder.safetensors"
-    return _first_stage_folder(config, run_directory) / "decoder.safetensors"
+    folder = "decoder" if config.model.first_stage is None else "latents"
+    return run_directory / folder / "decoder.safetensors"
 
 
 def load_frozen(module: nn.Module, path: Path) -> nn.Module:
@@ -70,11 +74,3 @@ def final_files(config: Config, run_directory: Path) -> Mapping[str, Path]:
     if config.model.identity.kind == "small":
         files["identity_encoder"] = run_directory / "identity" / "identity_encoder.safetensors"
     return files
-
-
-def _first_stage_folder(config: Config, run_directory: Path) -> Path:
-    if config.model.first_stage is None:
-        return run_directory / "autoencoder"
-    given = config.training.first_stage_weights
-    is_kept = not config.training.retrain_first_stage
-    return given if is_kept and given is not None else run_directory / "first_stage"

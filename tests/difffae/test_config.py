@@ -86,7 +86,7 @@ def test_a_first_stage_that_is_not_retrained_must_be_given(tmp_path: Path) -> No
 
 
 def test_flame_cannot_be_rendered_over_the_portrait() -> None:
-    with pytest.raises(ValueError, match="set face.background: black"):
+    with pytest.raises(ValueError, match=r"set face\.background: black"):
         FaceConfig(rig="flame")
 
 

@@ -1,0 +1,66 @@
+"""Every network of a model, built from its configuration."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from difffae.checkpoint import WeightsError
+from difffae.config import ModelConfig, read_model_config
+from difffae.face.licensed import LicensedFileError
+from difffae.model.autoencoder import Decoder, Encoder
+from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
+from difffae.networks import (
+    build_decoder,
+    build_encoder,
+    build_identity_encoder,
+    build_networks,
+    load_networks,
+)
+
+
+@pytest.fixture(scope="module")
+def paper(repository: Path) -> ModelConfig:
+    return read_model_config(repository / "configs" / "tiny-paper.yaml")
+
+
+@pytest.fixture(scope="module")
+def tiny(repository: Path) -> ModelConfig:
+    return read_model_config(repository / "configs" / "tiny.yaml")
+
+
+def test_either_family_of_autoencoders_is_built(paper: ModelConfig, tiny: ModelConfig) -> None:
+    assert isinstance(build_encoder(paper), FirstStageEncoder)
+    assert isinstance(build_decoder(paper), FirstStageDecoder)
+    assert isinstance(build_encoder(tiny), Encoder)
+    assert isinstance(build_decoder(tiny), Decoder)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-paper"])
+def test_both_families_take_and_give_the_same_shapes(repository: Path, name: str) -> None:
+    model = read_model_config(repository / "configs" / f"{name}.yaml")
+    image = torch.rand(1, 3, 256, 256) * 2 - 1
+    latent = build_encoder(model)(image)
+    assert latent.shape == (1, model.denoiser.latent_channels, 32, 32)
+    decoded, alpha = build_decoder(model)(latent)
+    assert decoded.shape == image.shape
+    assert alpha.shape == (1, 1, 256, 256)
+
+
+def test_a_model_has_a_weight_file_for_each_network(paper: ModelConfig) -> None:
+    names = {"encoder", "decoder", "region_encoder", "denoiser", "identity_encoder"}
+    assert set(build_networks(paper)) == names
+    licensed = replace(paper, identity=replace(paper.identity, kind="arcface"))
+    assert set(build_networks(licensed)) == names - {"identity_encoder"}
+
+
+def test_arcface_without_a_file_is_refused(paper: ModelConfig) -> None:
+    licensed = replace(paper, identity=replace(paper.identity, kind="arcface"))
+    with pytest.raises(LicensedFileError, match=r"face\.licensed\.arcface"):
+        build_identity_encoder(licensed)
+
+
+def test_a_missing_weight_file_is_named(paper: ModelConfig, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"encoder\.safetensors"):
+        load_networks(tmp_path, paper, {})
