@@ -1,0 +1,112 @@
+"""What a rig reads from pictures, against what was asked for: APD, AED and ALD of one frame."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from difffae.arrays import ImageU8, Lighting, Points3
+from difffae.face.parameters import FaceParameters, Motion, retarget
+from difffae.face.rig import Sighting
+from difffae.metrics.expression_distance import aed, aed_jaw
+from difffae.metrics.lighting_distance import ald
+from difffae.metrics.pose_distance import apd_deg, apd_rad
+
+NAN = float("nan")
+
+
+class FaceReader(Protocol):
+    """Reads pictures: any `difffae.face.rig.Rig` is one."""
+
+    def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
+        """The parameters of a face, with the shape of a person known already."""
+        ...
+
+    def lighting(self, sighting: Sighting) -> Lighting:
+        """The light on a face."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a rig reads from one face in one picture."""
+
+    parameters: FaceParameters
+    lighting: Lighting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterDistances:
+    """Distances of one output to what it should show; see the metrics' own modules."""
+
+    apd_rad: float = NAN
+    apd_deg: float = NAN
+    aed: float = NAN
+    aed_jaw: float = NAN
+    ald: float = NAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a reenactment should show, given what it is shown of the driver.
+
+    Attributes:
+        source: read from the source.
+        reference: of the driver's first frame.
+        motion: absolute: the driver's pose and expression; relative: the source's own, moved as the
+            driver has since the reference.
+        is_lit_by_driver: whether the light should be the driver's rather than the source's.
+    """
+
+    source: Reading
+    reference: FaceParameters
+    motion: Motion
+    is_lit_by_driver: bool
+
+    def of(self, driver: Reading) -> Reading:
+        """What the output should show for a driver's frame."""
+        parameters = retarget(
+            self.source.parameters,
+            driver.parameters,
+            self.reference,
+            motion=self.motion,
+            strength=1.0,
+            is_framed_alike=False,
+        )
+        lighting = driver.lighting if self.is_lit_by_driver else self.source.lighting
+        return Reading(parameters=parameters, lighting=lighting)
+
+
+class ParameterMeter:
+    """Measures by one rig."""
+
+    def __init__(self, reader: FaceReader, *, name: str, num_jaw: int = 0) -> None:
+        """Use a reader.
+
+        Args:
+            reader: what reads the pictures.
+            name: of the tracker, for the report.
+            num_jaw: how many of its last expression values are the jaw's (FLAME: 3).
+        """
+        self._reader = reader
+        self.name = name
+        self.num_jaw = num_jaw
+
+    def read(
+        self, image: ImageU8, points: Points3, person: FaceParameters | None = None
+    ) -> Reading:
+        """Read a face; `person` is the same person's parameters, if read before."""
+        sighting = Sighting(image=image, points=points)
+        return Reading(
+            parameters=self._reader.read(sighting, person),
+            lighting=self._reader.lighting(sighting),
+        )
+
+    def distances(self, output: Reading, asked: Reading) -> ParameterDistances:
+        """All distances of an output to what was asked for."""
+        shown, wanted = output.parameters, asked.parameters
+        return ParameterDistances(
+            apd_rad=apd_rad(shown, wanted),
+            apd_deg=apd_deg(shown, wanted),
+            aed=aed(shown, wanted, num_jaw=self.num_jaw),
+            aed_jaw=aed_jaw(shown, wanted, num_jaw=self.num_jaw),
+            ald=ald(output.lighting, asked.lighting),
+        )
