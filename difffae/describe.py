@@ -1,0 +1,468 @@
+"""What a configuration builds: its path in; layers, parameters, FLOPs and attention sites out.
+
+`python -m difffae.describe configs/paper-512.yaml --json sizes.json` builds every network on
+torch's meta device, where nothing is stored, and runs one picture through each.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from difffae.config import NUM_MASKS, ModelConfig
+from difffae.face.identity import ALIGNED_SIZE_PX
+from difffae.model.denoiser import Denoiser
+from difffae.model.first_stage import Double, Halve, PixelAttention, ResidualBlock
+from difffae.model.layers import (
+    Downsample,
+    IdentityAdaIN,
+    ResBlock,
+    SelfAttention2d,
+    SpatialTransformer,
+    Upsample,
+)
+from difffae.model.region_encoder import SlotAttention
+from difffae.networks import build_networks
+from difffae.training.config import Config, read_config
+
+USER_ERROR = 2
+TABLE_WIDTH = 110  # a narrower terminal folds lines rather than cut figures off
+_WHOLE = (
+    *(ResBlock, SpatialTransformer, SelfAttention2d, SlotAttention, Downsample, Upsample),
+    *(ResidualBlock, PixelAttention, Halve, Double),
+)
+_RUNS = {
+    "encoder": "source and frame",
+    "decoder": "frame",
+    "region_encoder": "source",
+    "identity_encoder": "source",
+    "denoiser": "frame, each step",
+}
+_SOURCE = ("encoder", "region_encoder", "identity_encoder")
+_FRAME = ("encoder", "decoder")
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One row of a network: a whole block, or a layer that stands alone.
+
+    Attributes:
+        name: where it is in the network, as in its state dict.
+        kind: its class.
+        output: shape of its (first) output without the batch.
+        parameters, flops: its own.
+    """
+
+    name: str
+    kind: str
+    output: Shape
+    parameters: int
+    flops: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionSite:
+    """A place where pixels attend to the slots, whose map enters A_cross (paper eq. 8).
+
+    Attributes:
+        name: where it is in the denoiser.
+        size: height and width of its feature map.
+        channels, num_heads, num_tokens: of the cross-attention.
+    """
+
+    name: str
+    size: Shape
+    channels: int
+    num_heads: int
+    num_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSizes:
+    """One network.
+
+    Attributes:
+        name: of its weight file.
+        runs: how often it runs.
+        inputs, output: shapes without the batch.
+        parameters: all of them.
+        flops: of one forward at batch 1; a multiply-add is two. Matrix products and convolutions.
+        layers: its rows, in the order in which they run.
+    """
+
+    name: str
+    runs: str
+    inputs: tuple[Shape, ...]
+    output: Shape
+    parameters: int
+    flops: int
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserParameters:
+    """The denoiser's parameters, as they compare with latent diffusion's U-Net.
+
+    Attributes:
+        without_adain: of the same network without identity: latent diffusion's own.
+        adain_heads: of the linear layers that turn identity into scales and shifts.
+        replaced_norms: gains and biases of the group norms whose place AdaIN takes.
+        total: without_adain + adain_heads - replaced_norms.
+    """
+
+    without_adain: int
+    adain_heads: int
+    replaced_norms: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """All that is printed of a configuration.
+
+    Attributes:
+        config: its path.
+        latent: shape of the latent.
+        condition_channels: channels concatenated to the latent.
+        networks: every network that this project builds.
+        uncounted: networks that come from the user's own files, and from where.
+        denoiser: its parameters, with and without identity.
+        attention_sites: where the denoiser attends to the slots.
+        settings: what the paper ablates or leaves open, by the key of the configuration.
+    """
+
+    config: str
+    latent: Shape
+    condition_channels: int
+    networks: tuple[NetworkSizes, ...]
+    uncounted: dict[str, str]
+    denoiser: DenoiserParameters
+    attention_sites: tuple[AttentionSite, ...]
+    settings: dict[str, str | int | float | bool]
+
+
+def describe(path: Path) -> Description:
+    """Describe a configuration file; nothing is allocated.
+
+    Raises:
+        ValueError: the file is no configuration, or its sizes do not make a network.
+    """
+    config = read_config(path)
+    model = config.model
+    has_arcface = model.identity.kind == "arcface"
+    with _reported(path, "a network"), torch.device("meta"):
+        networks = build_networks(model)
+    denoiser = cast(Denoiser, networks["denoiser"])
+    with _reported(path, "denoiser"):
+        sites = attention_sites(denoiser, _inputs(model)["denoiser"])
+        parameters = denoiser_parameters(denoiser)
+    sizes = []
+    for name, network in networks.items():
+        with _reported(path, name):
+            sizes.append(network_sizes(name, network, _inputs(model)[name]))
+    return Description(
+        config=str(path),
+        latent=(model.denoiser.latent_channels, *2 * (model.denoiser.latent_size,)),
+        condition_channels=model.denoiser.condition_channels,
+        networks=tuple(sizes),
+        uncounted={"identity_encoder": "face.licensed.arcface"} if has_arcface else {},
+        denoiser=parameters,
+        attention_sites=sites,
+        settings=_settings(config),
+    )
+
+
+@contextmanager
+def _reported(path: Path, name: str) -> Iterator[None]:
+    """Whatever torch and einops raise at sizes that do not fit, as one error.
+
+    Raises:
+        ValueError: the sizes do not fit.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ValueError(f"{path}: its sizes do not make {name}: {reason}") from error
+
+
+def _inputs(model: ModelConfig) -> dict[str, tuple[Tensor, ...]]:
+    """Arguments of every network, of batch 1, on the meta device."""
+    size = (model.denoiser.latent_size, model.denoiser.latent_size)
+    with torch.device("meta"):
+        latent = torch.empty(1, model.denoiser.latent_channels, *size)
+        slots = torch.empty(1, model.region_encoder.num_slots, model.region_encoder.slot_width)
+        shown = torch.empty(1, 3 + NUM_MASKS, model.image_size, model.image_size)
+        return {
+            "encoder": (torch.empty(1, 3, model.image_size, model.image_size),),
+            "decoder": (latent, shown) if model.is_decoder_conditional else (latent,),
+            "region_encoder": (torch.empty(1, 3, model.region_size, model.region_size),),
+            "identity_encoder": (torch.empty(1, 3, ALIGNED_SIZE_PX, ALIGNED_SIZE_PX),),
+            "denoiser": (
+                latent,
+                torch.empty(1),
+                torch.empty(1, model.denoiser.condition_channels, *size),
+                slots,
+                torch.empty(1, model.identity.width),
+            ),
+        }
+
+
+def network_sizes(name: str, network: nn.Module, inputs: tuple[Tensor, ...]) -> NetworkSizes:
+    """Layers, parameters and FLOPs of a network.
+
+    Args:
+        name: of the network.
+        network: any module; its weights no longer want gradients afterwards.
+        inputs: its arguments, of batch 1; on the meta device nothing is computed.
+    """
+    rows: dict[str, tuple[nn.Module, Shape]] = {}
+
+    def note(layer: str, module: nn.Module, output: object) -> None:
+        if layer not in rows:
+            rows[layer] = (module, tuple(_first(output).shape[1:]))
+
+    hooks = [
+        module.register_forward_hook(
+            lambda module, _, output, layer=layer: note(layer, module, output)
+        )
+        for layer, module in _layers(network, "")
+    ]
+    network.requires_grad_(False)  # torch's counter fails on views of weights that want gradients
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        output = _first(network(*inputs))
+    for hook in hooks:
+        hook.remove()
+    flops = {key: sum(count.values()) for key, count in counter.get_flop_counts().items()}
+    root = type(network).__name__
+    layers = tuple(
+        Layer(
+            name=layer,
+            kind=type(module).__name__,
+            output=shape,
+            parameters=num_parameters(module),
+            flops=flops.get(f"{root}.{layer}", 0),
+        )
+        for layer, (module, shape) in rows.items()
+    )
+    return NetworkSizes(
+        name=name,
+        runs=_RUNS.get(name, ""),
+        inputs=tuple(tuple(tensor.shape[1:]) for tensor in inputs),
+        output=tuple(output.shape[1:]),
+        parameters=num_parameters(network),
+        flops=counter.get_total_flops(),
+        layers=layers,
+    )
+
+
+def _layers(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Whole blocks, and what has parameters of its own outside of them."""
+    if name and (
+        isinstance(module, _WHOLE) or next(module.parameters(recurse=False), None) is not None
+    ):
+        yield name, module
+        return
+    for child_name, child in module.named_children():
+        yield from _layers(child, f"{name}.{child_name}" if name else child_name)
+
+
+def _first(output: object) -> Tensor:
+    """The output itself, or the first tensor of a tuple or a dataclass."""
+    if isinstance(output, Tensor):
+        return output
+    parts = output if isinstance(output, tuple) else vars(output).values()
+    return next(part for part in parts if isinstance(part, Tensor))
+
+
+def num_parameters(module: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def denoiser_parameters(denoiser: Denoiser) -> DenoiserParameters:
+    """Count the denoiser as it is, and without identity."""
+    with torch.device("meta"):
+        plain = num_parameters(Denoiser(replace(denoiser.config, identity_width=0)))
+    heads = sum(num_parameters(m) for m in denoiser.modules() if isinstance(m, IdentityAdaIN))
+    total = num_parameters(denoiser)
+    return DenoiserParameters(
+        without_adain=plain,
+        adain_heads=heads,
+        replaced_norms=plain + heads - total,
+        total=total,
+    )
+
+
+def attention_sites(denoiser: Denoiser, inputs: tuple[Tensor, ...]) -> tuple[AttentionSite, ...]:
+    """Every cross-attention of the denoiser, in the order in which they run."""
+    sites: list[AttentionSite] = []
+
+    def note(name: str, module: SpatialTransformer, output: tuple[Tensor, Tensor]) -> None:
+        features, attention_map = output
+        sites.append(
+            AttentionSite(
+                name=name,
+                size=tuple(attention_map.shape[-2:]),
+                channels=features.shape[1],
+                num_heads=module.cross_attention.num_heads,
+                num_tokens=attention_map.shape[1],
+            )
+        )
+
+    hooks = [
+        module.register_forward_hook(
+            lambda module, _, output, name=name: note(name, module, output)
+        )
+        for name, module in denoiser.named_modules()
+        if isinstance(module, SpatialTransformer)
+    ]
+    with torch.no_grad():
+        denoiser(*inputs)
+    for hook in hooks:
+        hook.remove()
+    return tuple(sites)
+
+
+def _settings(config: Config) -> dict[str, str | int | float | bool]:
+    """What the paper ablates (section 5.4) or leaves open, by key."""
+    model = config.model
+    first_stage = f"{model.first_stage.kind}-f8" if model.first_stage else "bundled autoencoder"
+    return {
+        "model.region_encoder.num_slots": model.region_encoder.num_slots,
+        "model.region_encoder.num_iterations": model.region_encoder.num_iterations,
+        "model.denoiser.identity_width": model.denoiser.identity_width,
+        "model.identity.kind": model.identity.kind,
+        "training.loss.attention": config.training.loss.attention,
+        "model.first_stage": first_stage,
+        "model.sees_source": model.sees_source,
+        "model.face.rig": model.face.rig,
+        "model.face.background": model.face.background,
+        "model.face.light": model.face.light,
+        "model.parameterization.kind": model.parameterization.kind,
+        "model.schedule.has_zero_terminal_snr": model.schedule.has_zero_terminal_snr,
+    }
+
+
+def tables(description: Description) -> Iterator[Table]:
+    """The description to print: an overview, the sites, the settings, then every network."""
+    yield _overview(description)
+    yield _facts(description)
+    yield _site_table(description)
+    for network in description.networks:
+        yield _layer_table(network)
+
+
+def _overview(description: Description) -> Table:
+    table = _table(description.config, "network", "runs once a", "in", "out")
+    for heading in ("parameters", "GFLOPs"):
+        table.add_column(heading, justify="right")
+    for network in description.networks:
+        table.add_row(
+            network.name,
+            network.runs,
+            ", ".join(_by(shape) for shape in network.inputs if shape),
+            _by(network.output),
+            f"{network.parameters:,}",
+            f"{network.flops / 1e9:,.2f}",
+        )
+    for name, place in description.uncounted.items():
+        table.add_row(name, _RUNS[name], place, "", "not counted")
+    total = sum(network.parameters for network in description.networks)
+    table.add_row("all", "", "", "", f"{total:,}", "", end_section=True)
+    for label, names in (("a source", _SOURCE), ("a frame, and each step the denoiser", _FRAME)):
+        flops = sum(network.flops for network in description.networks if network.name in names)
+        table.add_row(f"once {label}", "", "", "", "", f"{flops / 1e9:,.2f}")
+    return table
+
+
+def _facts(description: Description) -> Table:
+    table = _table("what defines it", "key", "value")
+    counts = description.denoiser
+    table.add_row("latent", _by(description.latent))
+    table.add_row("condition channels", str(description.condition_channels))
+    table.add_row("denoiser without AdaIN", f"{counts.without_adain:,} parameters")
+    table.add_row("AdaIN heads", f"{counts.adain_heads:,} parameters")
+    table.add_row("group norms that AdaIN replaces", f"{counts.replaced_norms:,} parameters")
+    table.add_row("denoiser", f"{counts.total:,} parameters", end_section=True)
+    for key, value in description.settings.items():
+        table.add_row(key, str(value))
+    return table
+
+
+def _site_table(description: Description) -> Table:
+    sites = description.attention_sites
+    title = f"{len(sites)} cross-attention sites"
+    table = _table(title, "site", "feature map", "channels", "heads x width", "tokens")
+    for site in sites:
+        heads = f"{site.num_heads} x {site.channels // site.num_heads}"
+        table.add_row(site.name, _by(site.size), str(site.channels), heads, str(site.num_tokens))
+    return table
+
+
+def _layer_table(network: NetworkSizes) -> Table:
+    table = _table(network.name, "layer", "kind", "out")
+    for heading in ("parameters", "MFLOPs"):
+        table.add_column(heading, justify="right")
+    for layer in network.layers:
+        figures = f"{layer.parameters:,}", f"{layer.flops / 1e6:,.2f}"
+        table.add_row(layer.name, layer.kind, _by(layer.output), *figures)
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(str(length) for length in shape)
+
+
+def as_json(description: Description) -> str:
+    """The description as JSON text, the same names as the dataclasses'."""
+    plain: dict[str, Any] = asdict(description)
+    return json.dumps(plain, indent=2) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Describe and print; return 0, or 2 after one line on what is wrong and what to do."""
+    parser = argparse.ArgumentParser(
+        prog="python -m difffae.describe",
+        description="Count the networks of a configuration without building them.",
+    )
+    parser.add_argument("config", type=Path, help="YAML configuration")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
+    options = parser.parse_args(arguments)
+    try:
+        description = describe(options.config)
+        if options.json is not None:
+            options.json.write_text(as_json(description), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        Console(stderr=True, soft_wrap=True).print(
+            str(error), style="red", markup=False, highlight=False
+        )
+        return USER_ERROR
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    for table in tables(description):
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
