@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from difffae.restricted_pickle import (
     ARRAY_NAMES,
     CHUMPY_PREFIX,
+    EMPTY_BYTES,
     ENCODE,
     SPARSE_NAMES,
     STORAGE_NAMES,
@@ -171,6 +172,8 @@ class _Resolver:
         }
         if record.name in makers:
             return makers[record.name](record)
+        if record.name in EMPTY_BYTES and not record.arguments:
+            return b""
         if record.name in ARRAY_NAMES:
             return self._array(record)
         if record.name in SPARSE_NAMES:
@@ -244,7 +247,7 @@ class _Resolver:
         memory = _storage(_as_bytes(self.resolve(storage.arguments[0])))
         sizes, strides, start = _sizes(size), _sizes(stride), *_sizes((offset,))
         last = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
-        if 0 in sizes or last >= len(memory):
+        if 0 in sizes or last >= len(memory) or math.prod(sizes) > len(memory):
             raise ValueError(f"a tensor of {sizes} in a memory of {len(memory)} numbers")
         self._spend(math.prod(sizes) * memory.itemsize)
         index = np.full(sizes, start)

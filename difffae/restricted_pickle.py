@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MAX_OPCODES = 2_000_000
+MAX_OPCODES = 200_000  # a head model takes a few hundred
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _MAX_TEXT_INT = 64  # digits of a number in a text pickle
 
@@ -37,6 +37,7 @@ STORAGE_NAMES = frozenset(
 ORDERED_DICT = "collections.OrderedDict"
 ENCODE = "_codecs.encode"
 RECONSTRUCTORS = frozenset({"copy_reg._reconstructor", "copyreg._reconstructor"})
+EMPTY_BYTES = frozenset({"__builtin__.bytes", "builtins.bytes"})
 _OBJECTS = frozenset({"__builtin__.object", "builtins.object"})
 _ADMITTED = (
     ARRAY_NAMES
@@ -44,6 +45,7 @@ _ADMITTED = (
     | TENSOR_NAMES
     | STORAGE_NAMES
     | RECONSTRUCTORS
+    | EMPTY_BYTES
     | _OBJECTS
     | {ORDERED_DICT, ENCODE}
 )
@@ -88,9 +90,15 @@ class _Mark:
 
 
 class PickleReader:
-    """Reads the pickles of a stream one after the other."""
+    """Reads the pickles of a stream one after the other.
 
-    def __init__(self, data: bytes) -> None:
+    Args:
+        data: the stream.
+        max_opcodes: steps in all, above which it is damaged.
+    """
+
+    def __init__(self, data: bytes, *, max_opcodes: int = MAX_OPCODES) -> None:
+        self._max_opcodes = max_opcodes
         self._file = io.BytesIO(data)
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
@@ -112,9 +120,9 @@ class PickleReader:
         try:
             while not self._step():
                 self._num_opcodes += 1
-                if self._num_opcodes > MAX_OPCODES:
+                if self._num_opcodes > self._max_opcodes:
                     raise DamagedPickleError(
-                        f"got more than {MAX_OPCODES} steps, expected a pickle of a few arrays"
+                        f"got more than {self._max_opcodes} steps, expected a pickle of a few arrays"
                     )
             return self._pop()
         except RestrictedPickleError:
