@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from difffae.arrays import Images, Lighting, SquareF32
 from difffae.checkpoint import WeightsError, load_tensors
-from difffae.face.licensed import LicensedFileError
+from difffae.face.licensed import unusable
 from difffae.face.resnet import NUM_FEATURES, ResNet50
 
 Crop224 = UInt8[NDArray[np.uint8], "224 224 3"]
@@ -113,24 +113,35 @@ class DisplacementDecoder(nn.Module):
 
 
 class Deca:
-    """DECA's three networks, frozen, on the CPU; arrays in, arrays out."""
+    """DECA's three networks, frozen; arrays in, arrays out.
+
+    Args:
+        coarse, detail, displacement: the networks.
+        device: where they run.
+    """
 
     def __init__(
-        self, coarse: CodeEncoder, detail: CodeEncoder, displacement: DisplacementDecoder
+        self,
+        coarse: CodeEncoder,
+        detail: CodeEncoder,
+        displacement: DisplacementDecoder,
+        device: str = "cpu",
     ) -> None:
-        self._coarse = coarse.eval()
-        self._detail = detail.eval()
-        self._displacement = displacement.eval()
+        self._coarse, self._detail, self._displacement = (
+            network.eval().requires_grad_(False).to(device)
+            for network in (coarse, detail, displacement)
+        )
+        self._device = device
 
     @torch.inference_mode()
     def encode(self, crop: Crop224) -> Codes:
         """The coarse codes of a crop made by `deca_crop.cut`."""
-        return Codes.from_vector(self._coarse(_to_tensor(crop))[0].numpy())
+        return Codes.from_vector(_to_array(self._coarse(self._to_tensor(crop))[0]))
 
     @torch.inference_mode()
     def encode_detail(self, crop: Crop224) -> Float32[NDArray[np.float32], " 128"]:
         """The detail code of a crop."""
-        return np.asarray(self._detail(_to_tensor(crop))[0].numpy(), np.float32)
+        return _to_array(self._detail(self._to_tensor(crop))[0])
 
     @torch.inference_mode()
     def displacement(
@@ -148,14 +159,19 @@ class Deca:
                 expression's.
         """
         codes = torch.from_numpy(np.concatenate([jaw, expression, detail]))[None]
-        return np.asarray(self._displacement(codes)[0, 0].numpy(), np.float32)
+        return _to_array(self._displacement(codes.to(self._device))[0, 0])
+
+    def _to_tensor(self, crop: Crop224) -> Float[Tensor, "1 3 224 224"]:
+        pixels = torch.from_numpy(crop).to(self._device)
+        return pixels.permute(2, 0, 1)[None].float() / 255
 
 
-def load_deca(path: Path) -> Deca:
+def load_deca(path: Path, device: str = "cpu") -> Deca:
     """Read DECA's weights; names and shapes must be the published ones.
 
     Args:
         path: `deca_model.tar`, or a safetensors file of the same tensors.
+        device: where the networks are to run.
 
     Raises:
         LicensedFileError: the file is missing, damaged, or not DECA's.
@@ -166,24 +182,24 @@ def load_deca(path: Path) -> Deca:
         displacement = DisplacementDecoder()
     for name, network in zip(_PARTS, (coarse, detail, displacement), strict=True):
         _fill(network, name, tensors.get(name), path)
-    return Deca(coarse, detail, displacement)
+    return Deca(coarse, detail, displacement, device)
 
 
-def _to_tensor(crop: Crop224) -> Float[Tensor, "1 3 224 224"]:
-    return torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+def _to_array(values: Float[Tensor, "..."]) -> Float32[NDArray[np.float32], "..."]:
+    return np.asarray(values.cpu().numpy(), np.float32)
 
 
 def _read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Read a checkpoint as torch saves it; only tensors and plain containers are admitted."""
     if not path.is_file():
-        raise _unusable(path, "there is no such file")
+        raise unusable("deca", path, "there is no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise any, as Python's manual says
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise _unusable(path, f"it is damaged or no torch checkpoint ({first})") from error
+        raise unusable("deca", path, f"it is damaged or no torch checkpoint ({first})") from error
     if not isinstance(content, dict):
-        raise _unusable(path, f"it holds a {type(content).__name__}")
+        raise unusable("deca", path, f"it holds a {type(content).__name__}")
     return content
 
 
@@ -192,7 +208,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
         tensors = load_tensors(path)
     except WeightsError as error:
-        raise _unusable(path, str(error)) from error
+        raise unusable("deca", path, str(error)) from error
     networks: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         network, _, inner = name.partition(".")
@@ -203,24 +219,16 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _fill(network: nn.Module, name: str, tensors: object, path: Path) -> None:
     """Give a network on the meta device its weights; what else the file holds is left alone."""
     if not isinstance(tensors, Mapping):
-        raise _unusable(path, f"it has no network {name}")
+        raise unusable("deca", path, f"it has no network {name}")
     state: dict[str, Tensor] = {}
     for key, wanted in network.state_dict().items():
         given = tensors.get(key)
         if given is None and key.endswith("num_batches_tracked"):
             given = torch.zeros(wanted.shape, dtype=wanted.dtype)  # older torch kept none
         if not isinstance(given, Tensor):
-            raise _unusable(path, f"it has no tensor {name}.{key}")
+            raise unusable("deca", path, f"it has no tensor {name}.{key}")
         if given.shape != wanted.shape:
             got, expected = tuple(given.shape), tuple(wanted.shape)
-            raise _unusable(path, f"its {name}.{key} is {got}, expected {expected}")
+            raise unusable("deca", path, f"its {name}.{key} is {got}, expected {expected}")
         state[key] = given.to(wanted.dtype)
     network.load_state_dict(state, assign=True)
-
-
-def _unusable(path: Path, why: str) -> LicensedFileError:
-    return LicensedFileError(
-        f"cannot use {path} as DECA's weights: {why}; expected deca_model.tar as published by the "
-        "authors (register at deca.is.tue.mpg.de), or the same tensors in a .safetensors file with "
-        "the prefixes E_flame., E_detail. and D_detail.: set model.face.licensed.deca"
-    )

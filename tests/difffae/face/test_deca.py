@@ -1,4 +1,4 @@
-"""DECA's networks: names, shapes, order of the codes, what they are shown, which files they take."""
+"""DECA: names, shapes, order of the codes, what its networks see, which files are taken."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -36,7 +36,7 @@ def decas_transform(left: float, top: float, right: float, bottom: float) -> Sim
     """
     size = int(((right - left) + (bottom - top)) / 2 * 1.1 * 1.25)
     corner = np.array([(left + right) / 2 - 0.5 - size / 2, (top + bottom) / 2 - 0.5 - size / 2])
-    start = np.array([corner, corner + [0, size], corner + [size, 0]])
+    start = corner + np.array([[0, 0], [0, size], [size, 0]])
     return SimilarityTransform.from_estimate(start, np.array([[0, 0], [0, 223], [223, 0]]))
 
 
