@@ -73,7 +73,7 @@ def save_tensors(
         )
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = safetensors.torch.save(plain, metadata=dict(metadata))
-    _write_atomically(target, data)
+    write_atomically(target, data)
 
 
 def load_tensors(path: Path | str, *, expected_sha256: str | None = None) -> dict[str, Tensor]:
@@ -132,6 +132,25 @@ def sha256(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write bytes beside ``target``, flush them to the disk, and rename over ``target``.
+
+    Raises:
+        OSError: If they cannot be written; the former file stays and nothing else is left.
+    """
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
 def parse_ledger(text: str) -> list[LedgerRow]:
     r"""Read the table of weight files in a ledger's Markdown.
 
@@ -186,21 +205,6 @@ def find_sha256(folder: Path | str, file: str) -> str | None:
             f"{file} is not in {Path(folder) / LEDGER_NAME}, which knows {known}; add its row"
         )
     return hashes[file]
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    """Write bytes beside ``target``, flush them to the disk, and rename over ``target``."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from difffae.arrays import (
     Conditions,
@@ -77,30 +78,25 @@ class Block(nn.Module):
             else None
         )
 
-    def forward(self, x: Features, conditions: "BlockInputs") -> Widened:
-        """Same size out; the attention map is appended to the conditions' list."""
-        x = self.residual(x, conditions.time, conditions.identity)
-        if self.transformer is not None:
-            x, attention_map = self.transformer(x, conditions.slots)
-            conditions.attention_maps.append(attention_map)
-        return x
-
-
-@dataclass(kw_only=True)
-class BlockInputs:
-    """What every block is given, and the attention maps of one call, gathered as it runs."""
-
-    time: Tensor
-    slots: Slots
-    identity: Identities | None
-    attention_maps: list[Tensor]
+    def forward(
+        self, x: Features, time: Tensor, slots: Slots, identity: Identities | None
+    ) -> tuple[Widened, SlotMasks | None]:
+        """Same size out, and how its pixels attend to the slots where it has a transformer."""
+        x = self.residual(x, time, identity)
+        return (x, None) if self.transformer is None else self.transformer(x, slots)
 
 
 class Denoiser(nn.Module):
-    """Latent diffusion's U-Net with slots as context and identity by AdaIN (paper eq. 3, 7)."""
+    """Latent diffusion's U-Net with slots as context and identity by AdaIN (paper eq. 3, 7).
+
+    Attributes:
+        is_recomputing: while gradients are wanted, keep only the inputs of each block and compute
+            it again in the backward pass (gradient checkpointing, Chen et al. 2016).
+    """
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
+        self.is_recomputing = False
         widths = [config.channels * multiplier for multiplier in config.multipliers]
         self.config = config
         time_width = 4 * config.channels
@@ -162,23 +158,44 @@ class Denoiser(nn.Module):
             identity: token of the source, or None for the ablation.
         """
         time = self.time(timestep_embedding(timesteps, self.config.channels).to(latent.dtype))
-        conditions = BlockInputs(time=time, slots=slots, identity=identity, attention_maps=[])
+        tokens = (time, slots, identity)
+        attention_maps: list[Tensor | None] = []
         h = self.enter(torch.cat([latent, condition], 1))
         skips = [h]
         for layer in self.down:
-            h = layer(h, conditions) if isinstance(layer, Block) else layer(h)
+            h, attention_map = self._run_layer(layer, (h,), tokens)
+            attention_maps.append(attention_map)
             skips.append(h)
-        for block in self.middle:
-            h = block(h, conditions)
+        for layer in self.middle:
+            h, attention_map = self._run_layer(layer, (h,), tokens)
+            attention_maps.append(attention_map)
         for layer in self.up:
-            h = (
-                layer(torch.cat([h, skips.pop()], 1), conditions)
-                if isinstance(layer, Block)
-                else layer(h)
-            )
+            parts = (h, skips.pop()) if isinstance(layer, Block) else (h,)
+            h, attention_map = self._run_layer(layer, parts, tokens)
+            attention_maps.append(attention_map)
         prediction = self.leave(F.silu(self.norm(h)))
-        return cast(Tensor, prediction), merge_attention(
-            conditions.attention_maps, latent.shape[-1]
+        sites = [site for site in attention_maps if site is not None]
+        return cast(Tensor, prediction), merge_attention(sites, latent.shape[-1])
+
+    def _run_layer(
+        self,
+        layer: nn.Module,
+        parts: tuple[Tensor, ...],
+        tokens: tuple[Tensor, Tensor, Tensor | None],
+    ) -> tuple[Tensor, Tensor | None]:
+        """A layer on its joined inputs, and its attention map if it has one."""
+        if not isinstance(layer, Block):
+            return layer(*parts), None
+
+        def run(*given: Tensor) -> tuple[Tensor, Tensor | None]:
+            joined = torch.cat(given, 1) if len(given) > 1 else given[0]
+            return cast(tuple[Tensor, Tensor | None], layer(joined, *tokens))
+
+        if not (self.is_recomputing and torch.is_grad_enabled()):
+            return run(*parts)
+        return cast(
+            tuple[Tensor, Tensor | None],
+            checkpoint(run, *parts, use_reentrant=False, preserve_rng_state=False),
         )
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from difffae.training.parallel import own_part
+
 
 def ramped_decay(decay: float, num_updates: int) -> float:
     """Decay of update number `num_updates` (from 0): min(decay, (1 + n) / (10 + n)).
@@ -18,6 +20,8 @@ def ramped_decay(decay: float, num_updates: int) -> float:
 
 class AveragedWeights:
     """Exponential moving average of a module's parameters, with its buffers copied.
+
+    Where both are sharded alike, each process averages its own parts.
 
     Attributes:
         average: A copy of the module, in eval mode and without gradients, holding the average.
@@ -32,8 +36,8 @@ class AveragedWeights:
     def update(self, module: nn.Module, num_updates: int) -> None:
         """Move the average toward `module`; `num_updates` counts the updates before this one."""
         weight = 1 - ramped_decay(self._decay, num_updates)
-        averages = [parameter.data for parameter in self.average.parameters()]
-        currents = [parameter.data for parameter in module.parameters()]
+        averages = [own_part(parameter.data) for parameter in self.average.parameters()]
+        currents = [own_part(parameter.data) for parameter in module.parameters()]
         torch._foreach_lerp_(averages, currents, weight)
         for kept, current in zip(self.average.buffers(), module.buffers(), strict=True):
             kept.copy_(current)

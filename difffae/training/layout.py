@@ -6,13 +6,18 @@ import torch
 from torch import Tensor, nn
 
 
-def place(module: nn.Module, device: torch.device) -> None:
+def place(module: nn.Module, device: torch.device, *, is_channels_last: bool = True) -> None:
     """Move a module to a device, 4-D weights channels-last, safe to train on a CPU.
+
+    Sharding (FSDP) takes weights in their own order only: there `is_channels_last` is False.
 
     torch 2.13's CPU backward of GroupNorm writes through a null pointer where its channels-last
     input needs no gradient but its gain does; such inputs are made to need one.
     """
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if is_channels_last:
+        module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    else:
+        module.to(device)
     if device.type != "cpu":
         return
     for part in module.modules():

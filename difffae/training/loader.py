@@ -1,11 +1,12 @@
 """Batches by step number: (seed, step) in, the same batch out in every run and after any resume."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 MakeBatch = Callable[[NDArray[np.int64], np.random.Generator], dict[str, Tensor]]
 
-_ORDER_STREAM, _DRAW_STREAM, _BATCH_STREAM, _NOISE_STREAM = range(4)
+_ORDER_STREAM, _DRAW_STREAM, _BATCH_STREAM, _NOISE_STREAM, _SAMPLE_STREAM = range(5)
 
 
 def generator_at(seed: int, *path: int) -> np.random.Generator:
@@ -22,9 +23,9 @@ def generator_at(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))
 
 
-def noise_seed_at(seed: int, step: int, rank: int) -> int:
-    """Seed of the loss's own random draws in one step of one process."""
-    return int(generator_at(seed, _NOISE_STREAM, step, rank).integers(2**62))
+def noise_seed_at(seed: int, step: int, share: int) -> int:
+    """Seed of the loss's own random draws in one step's share: see `LoaderConfig.share`."""
+    return int(generator_at(seed, _NOISE_STREAM, step, share).integers(2**62))
 
 
 class SampleOrder:
@@ -74,7 +75,15 @@ def _cumulative(weights: NDArray[np.float64], num_samples: int) -> NDArray[np.fl
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
-    """How batches are shared out: this process's place among them and its threads."""
+    """How a step's samples are shared out: this process's place among them and its threads.
+
+    Attributes:
+        batch_size: samples per process and micro-step.
+        num_micro_steps: micro-steps of an optimizer step.
+        draws: shapes for one sample of standard normal numbers that come with each batch, by name.
+        rank, num_processes: this process among those that train together.
+        seed, num_threads, is_pinned: of all draws; preparing ahead; pinned memory for a GPU.
+    """
 
     batch_size: int
     seed: int
@@ -82,49 +91,83 @@ class LoaderConfig:
     rank: int
     num_processes: int
     is_pinned: bool
+    num_micro_steps: int = 1
+    draws: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def num_shares(self) -> int:
+        """Into how many batches the samples of one optimizer step are shared out."""
+        return self.num_processes * self.num_micro_steps
+
+    def share(self, micro_step: int) -> int:
+        """Which of the step's shares this process has in a micro-step."""
+        return micro_step * self.num_processes + self.rank
 
 
 class BatchLoader:
-    """Makes this process's batch of each step, some steps ahead, in threads."""
+    """Prepares the batches of coming steps in threads, in order."""
 
     def __init__(self, make_batch: MakeBatch, order: SampleOrder, config: LoaderConfig) -> None:
-        """Keep what is needed; nothing starts before `batches`."""
+        """Remember what makes a batch."""
         self._make_batch = make_batch
         self._order = order
         self._config = config
 
     @contextmanager
     def batches(self, first_step: int, last_step: int) -> Iterator[Iterator[dict[str, Tensor]]]:
-        """Iterate over the batches of steps `first_step` up to, without, `last_step`."""
-        if self._config.num_threads == 0:
-            yield map(self.batch_at, range(first_step, last_step))
+        """Batches of steps `first_step` to `last_step` - 1, one a micro-step, while inside."""
+        places = product(range(first_step, last_step), range(self._config.num_micro_steps))
+        if not self._config.num_threads:
+            yield (self.batch_at(*place) for place in places)
             return
-        threads = ThreadPoolExecutor(self._config.num_threads, thread_name_prefix="loader")
+        threads = ThreadPoolExecutor(self._config.num_threads, thread_name_prefix="batch")
         try:
-            yield self._ahead(threads, first_step, last_step)
+            yield self._ahead(threads, places)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
 
     def _ahead(
-        self, threads: ThreadPoolExecutor, first_step: int, last_step: int
+        self, threads: ThreadPoolExecutor, places: Iterator[tuple[int, int]]
     ) -> Iterator[dict[str, Tensor]]:
         waiting: deque[Future[dict[str, Tensor]]] = deque()
-        next_step = first_step
         depth = 2 * self._config.num_threads
-        while next_step < last_step or waiting:
-            while next_step < last_step and len(waiting) < depth:
-                waiting.append(threads.submit(self.batch_at, next_step))
-                next_step += 1
+        while True:
+            for place in islice(places, depth - len(waiting)):
+                waiting.append(threads.submit(self.batch_at, *place))
+            if not waiting:
+                return
             yield waiting.popleft().result()
 
-    def batch_at(self, step: int) -> dict[str, Tensor]:
-        """This process's batch of one step: 4-D tensors channels-last, pinned for a GPU."""
+    def batch_at(self, step: int, micro_step: int = 0) -> dict[str, Tensor]:
+        """This process's batch of a micro-step: 4-D tensors channels-last, pinned for a GPU.
+
+        A step's samples are dealt out in turn, so that the first part of the whole batch is the
+        first part of every share too.
+        """
         config = self._config
-        together = self._order.indices(step, config.batch_size * config.num_processes)
-        own = together[config.rank * config.batch_size :][: config.batch_size]
-        generator = generator_at(config.seed, _BATCH_STREAM, step, config.rank)
-        batch = self._make_batch(own, generator)
-        return {name: self._laid_out(tensor) for name, tensor in batch.items()}
+        share = config.share(micro_step)
+        together = self._order.indices(step, config.batch_size * config.num_shares)
+        positions = range(share, len(together), config.num_shares)
+        generator = generator_at(config.seed, _BATCH_STREAM, step, share)
+        batch = self._make_batch(together[share :: config.num_shares], generator)
+        drawn = self._drawn(step, positions)
+        return {name: self._laid_out(tensor) for name, tensor in (batch | drawn).items()}
+
+    def _drawn(self, step: int, positions: range) -> dict[str, Tensor]:
+        """Standard normal numbers that each position of the step's whole batch has of its own."""
+        shapes = self._config.draws
+        if not shapes:
+            return {}
+        generators = [
+            generator_at(self._config.seed, _SAMPLE_STREAM, step, position)
+            for position in positions
+        ]
+        return {
+            name: torch.from_numpy(
+                np.stack([g.standard_normal(shape, np.float32) for g in generators])
+            )
+            for name, shape in shapes.items()
+        }
 
     def _laid_out(self, tensor: Tensor) -> Tensor:
         if tensor.ndim == 4:

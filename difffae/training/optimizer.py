@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from difffae.training.parallel import laid_out_as
 from difffae.training.trainer_config import TrainerConfig
 
 _STATE_NAMES = ("step", "exp_avg", "exp_avg_sq")
@@ -56,12 +57,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, modules: nn.Module) -> d
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, modules: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what `optimizer_tensors` returned, in each parameter's own memory layout."""
+    """Put back what `optimizer_tensors` returned, laid out and sharded as each parameter is."""
     for name, weight in modules.named_parameters():
         if f"step.{name}" not in tensors:
             continue
         optimizer.state[weight] = {
             "step": tensors[f"step.{name}"].to(weight.device, copy=True),
-            "exp_avg": torch.empty_like(weight.data).copy_(tensors[f"exp_avg.{name}"]),
-            "exp_avg_sq": torch.empty_like(weight.data).copy_(tensors[f"exp_avg_sq.{name}"]),
+            "exp_avg": laid_out_as(weight, tensors[f"exp_avg.{name}"]),
+            "exp_avg_sq": laid_out_as(weight, tensors[f"exp_avg_sq.{name}"]),
         }

@@ -1,14 +1,16 @@
-"""Telling how training goes: logged rows in; a file, TensorBoard events and a progress bar out."""
+"""Telling how training goes: logged rows in; a file, a tracker and a progress bar out."""
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from difffae.checkpoint import write_atomically
+from difffae.training.trackers import Tracker
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,38 +39,36 @@ class LogRow:
 
 
 class MetricsLog:
-    """Rows to `metrics.jsonl` and to TensorBoard's event files in the same folder."""
+    """Rows to `metrics.jsonl`, and to a tracker if there is one."""
 
-    def __init__(self, path: Path, first_step: int) -> None:
-        """Open both, forgetting rows past `first_step` that a killed run left."""
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, path: Path, first_step: int, tracker: Tracker | None = None) -> None:
+        """Open the file, forgetting rows past `first_step` that a killed run left."""
         _forget_rows_after(path, first_step)
         self._file = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(path.parent), purge_step=first_step + 1)
+        self._tracker = tracker
 
     def write(self, row: LogRow) -> None:
         """Append one row to both, visible to readers at once."""
         values = {**row.values, "samples_per_s": row.samples_per_s}
         self._file.write(json.dumps({"step": row.step, **values}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._events.add_scalar(name, value, row.step)
-        self._events.flush()
+        if self._tracker is not None:
+            self._tracker.write(row.step, values)
 
     def close(self) -> None:
         """Close both."""
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.close()
+        finally:
+            if self._tracker is not None:
+                self._tracker.close()
 
 
 def _forget_rows_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text("utf-8").splitlines() if _row_step(line) <= step]
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-    os.replace(temporary, path)
+    write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
 
 
 def _row_step(line: str) -> float:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from difffae.checkpoint import WeightsError, load_metadata, load_tensors, save_tensors
+from difffae.checkpoint import (
+    WeightsError,
+    load_metadata,
+    load_tensors,
+    save_tensors,
+    write_atomically,
+)
 
 _LOGGER = logging.getLogger(__name__)
 _STATE_KEY = "state"
@@ -73,9 +78,19 @@ class RunDirectory:
             old.unlink()
         return path
 
+    def latest_step(self) -> int:
+        """Finished steps of the newest checkpoint by its name; 0 when there is none."""
+        paths = self.checkpoint_paths()
+        return int(paths[-1].stem.partition("-")[2]) if paths else 0
+
     def checkpoint_paths(self) -> list[Path]:
         """Checkpoints present, oldest first."""
         return sorted(self.folder.glob("checkpoint-*.safetensors"))
+
+    def kept(self) -> str:
+        """Which checkpoint a failed run can go on from, as a part of a sentence."""
+        paths = self.checkpoint_paths()
+        return f"the last good checkpoint is {paths[-1]}" if paths else "no checkpoint exists yet"
 
     def load_latest(self) -> Checkpoint | None:
         """The newest checkpoint that reads; None when there is none at all.
@@ -96,10 +111,14 @@ class RunDirectory:
             )
         return None
 
-    def export(self, networks: nn.ModuleDict) -> None:
-        """Write each network's weights to `<network>.safetensors`."""
-        for name, network in networks.items():
-            save_tensors(self.folder / f"{name}.safetensors", network.state_dict(), {})
+    def export(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write weights named `<network>.<weight>` to `<network>.safetensors` each."""
+        networks: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            network, _, weight = name.partition(".")
+            networks.setdefault(network, {})[weight] = tensor
+        for network, weights in networks.items():
+            save_tensors(self.folder / f"{network}.safetensors", weights, {})
 
     def write_sample(self, step: int, picture: NDArray[np.uint8]) -> Path:
         """Write a sample grid, (H, W, 3) RGB, as PNG.
@@ -115,9 +134,7 @@ class RunDirectory:
 
         path = self.folder / "samples" / f"step-{step:09d}.png"
         _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_bytes(encoded.tobytes())
-        os.replace(temporary, path)
+        write_atomically(path, encoded.tobytes())
         return path
 
 

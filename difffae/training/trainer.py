@@ -2,95 +2,65 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difffae.checkpoint import WeightsError
 from difffae.training.ema import AveragedWeights
+from difffae.training.errors import NonFiniteLossError, RunDirectoryError
 from difffae.training.interruption import Interruption, noticed_interruption
 from difffae.training.layout import place
 from difffae.training.loader import BatchLoader, LoaderConfig, SampleOrder, noise_seed_at
-from difffae.training.optimizer import (
-    build_optimizer,
-    learning_rate_at,
-    optimizer_tensors,
-    restore_optimizer,
-)
-from difffae.training.progress import (
-    Display,
-    LogRow,
-    MetricsLog,
-    OpenDisplay,
-    open_log_lines,
-)
+from difffae.training.optimizer import build_optimizer, learning_rate_at, restore_optimizer
+from difffae.training.parallel import Processes, held_gradients, whole
+from difffae.training.progress import Display, LogRow, MetricsLog, OpenDisplay, open_log_lines
+from difffae.training.record import describe_trainer, require_same, to_json
 from difffae.training.run_directory import Checkpoint, RunDirectory
+from difffae.training.snapshot import (
+    averaged_tensors,
+    optimizer_state,
+    restore_average,
+    restore_networks,
+    take_snapshot,
+)
+from difffae.training.stage import DrawingStage, Metric, Stage
+from difffae.training.trackers import TrackedRun, open_tracker
 from difffae.training.trainer_config import TrainerConfig
+from difffae.training.window import BadStep, LossWindow
 
-__all__ = ["NonFiniteLossError", "Stage", "TrainerConfig", "fit"]
+__all__ = ["NonFiniteLossError", "Stage", "TrainerConfig", "Watch", "fit"]
 
 _LOGGER = logging.getLogger(__name__)
 
-Metric = float | Tensor
 
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How a run is watched.
 
-class NonFiniteLossError(ValueError):
-    """The loss or its gradient became NaN or infinite; the last good checkpoint is kept."""
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """What one stage trains, on what, and toward what.
-
-    `loss` may draw from torch's global generators (seeded by the trainer in each step) and `batch`
-    from the generator it is given, nothing else; then a resumed run repeats the interrupted one.
-    Every `nn.Module` attribute of the stage moves to the training device with `modules`, frozen
-    networks therefore too.
+    Attributes:
+        open_display: Opens what progress is shown on; by default it is logged.
+        clock: Seconds, for intervals and the time limit.
     """
 
-    @property
-    def name(self) -> str:
-        """The stage's name, also its folder's."""
-
-    @property
-    def modules(self) -> nn.ModuleDict:
-        """The networks trained, checkpointed, averaged and exported by name."""
-
-    def num_samples(self) -> int:
-        """How many samples `batch` can be asked for."""
-
-    def batch(
-        self, indices: NDArray[np.int64], generator: np.random.Generator
-    ) -> dict[str, Tensor]:
-        """The samples as CPU tensors; called in loader threads, several at once."""
-
-    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, Mapping[str, Metric]]:
-        """The mean loss over the batch, and metrics to log; detached tensors never stall a GPU."""
-
-    def sample_weights(self) -> NDArray[np.float64] | None:
-        """Each sample's share of the draws; None gives each the same, once per pass."""
-
-    def sample_grid(self) -> NDArray[np.uint8] | None:
-        """A picture (H, W, 3) RGB to judge by; called with averaged weights in eval mode."""
+    open_display: OpenDisplay = open_log_lines
+    clock: Callable[[], float] = time.monotonic
 
 
-class _StageLoss(nn.Module):
-    """A stage's loss as a module's forward, so that data-parallel wrapping sees its networks."""
+@dataclass(kw_only=True)
+class _Times:
+    """When things last happened, by the run's clock."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self.networks = stage.modules
-        self._loss = stage.loss
-
-    def forward(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, Mapping[str, Metric]]:
-        return self._loss(batch, step)
+    started: float
+    saved: float
+    sampled: float
+    shown: float
+    shown_step: int = 0
 
 
 def fit(
@@ -99,29 +69,38 @@ def fit(
     run_directory: Path,
     *,
     resume: bool = True,
-    open_display: OpenDisplay = open_log_lines,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
+    run_config: Mapping[str, Any] | None = None,
+    watch: Watch | None = None,
+) -> int:
     """Train a stage, keeping everything in `<run_directory>/<stage.name>/`.
 
     Goes on from the newest checkpoint there, unless `resume` is False, which sets an earlier run
     aside. SIGINT and SIGTERM save and then act. Under torchrun or `accelerate launch` the processes
-    train data-parallel. Progress is logged, or shown on what `open_display` opens.
+    train together.
+
+    Args:
+        stage: What to train.
+        config: How.
+        run_directory: Folder of the whole run.
+        resume: Go on from the newest checkpoint.
+        run_config: What else decides the result (`record.describe_run`); it is kept in the
+            checkpoints, and a run with another one is not resumed.
+        watch: How progress is shown.
+
+    Returns:
+        Finished optimizer steps.
 
     Raises:
         NonFiniteLossError: Loss or gradient became NaN or infinite.
+        RunDirectoryError: A file of the run cannot be written.
+        ConfigMismatchError: The checkpoint was trained with another configuration.
         WeightsError: The checkpoint does not fit the stage's networks.
     """
-    trainer = _Trainer(stage, config, RunDirectory(run_directory, stage.name), clock)
+    files = RunDirectory(run_directory, stage.name)
+    trainer = _Trainer(stage, config, files, run_config or {}, watch or Watch())
     trainer.prepare(resume=resume)
     with noticed_interruption() as interruption:
-        trainer.run(interruption, open_display)
-
-
-def _build_accelerator() -> Any:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        return trainer.run(interruption)
 
 
 class _Trainer:
@@ -132,122 +111,164 @@ class _Trainer:
         stage: Stage,
         config: TrainerConfig,
         files: RunDirectory,
-        clock: Callable[[], float],
+        run_config: Mapping[str, Any],
+        watch: Watch,
     ) -> None:
-        self._stage = stage
-        self._config = config
-        self._files = files
-        self._clock = clock
-        self._accelerator = _build_accelerator()
+        self._stage, self._config, self._files = stage, config, files
+        self._run_config, self._watch = run_config, watch
+        self._processes = Processes()
+        self._is_sharded = config.sharding == "full_shard" and self._processes.count > 1
         self._step = 0
         self._earlier_s = 0.0
-        self._started = self._saved = self._sampled = self._shown = clock()
-        self._shown_step = 0
-        self._window: list[tuple[Tensor, Tensor, Mapping[str, Metric]]] = []
+        now = watch.clock()
+        self._times = _Times(started=now, saved=now, sampled=now, shown=now)
+        self._window = LossWindow()
+        self._shares = LoaderConfig(
+            batch_size=config.batch_size,
+            seed=config.seed,
+            num_threads=config.num_loader_threads,
+            rank=self._processes.rank,
+            num_processes=self._processes.count,
+            num_micro_steps=config.accumulation_steps,
+            is_pinned=self._processes.device.type == "cuda",
+            draws=stage.draws() if isinstance(stage, DrawingStage) else {},
+        )
         self._metrics: MetricsLog | None = None
         self._display: Display | None = None
 
     def prepare(self, *, resume: bool) -> None:
         """Place the networks, restore or set aside an earlier run."""
-        if self._accelerator.is_main_process:
-            if not resume:
-                self._files.set_aside()
-            self._files.create()
-        self._accelerator.wait_for_everyone()
-        self._place()
-        self._optimizer = build_optimizer(self._stage.modules, self._config)
-        self._average = AveragedWeights(self._stage.modules, self._config.ema_decay)
+        self._write(lambda: self._open_files(resume=resume))
+        stage, config = self._stage, self._config
         checkpoint = self._files.load_latest()
         if checkpoint is not None:
-            self._restore(checkpoint)
+            self._check(checkpoint)
+            restore_networks(checkpoint, stage.modules)
+        self._place()
+        self._average = AveragedWeights(stage.modules, config.ema_decay)
+        if checkpoint is not None:
+            restore_average(checkpoint, self._average)
+        self._connect()
+        self._optimizer = build_optimizer(stage.modules, config)
+        if checkpoint is not None:
+            restore_optimizer(self._optimizer, stage.modules, optimizer_state(checkpoint))
+            self._step = checkpoint.step
+            self._earlier_s = float(checkpoint.state["seconds"])
+            _LOGGER.info("resuming %s at step %d", stage.name, self._step)
+
+    def _open_files(self, *, resume: bool) -> None:
+        if not resume:
+            self._files.set_aside()
+        self._files.create()
+
+    def _check(self, checkpoint: Checkpoint) -> None:
+        """Refuse a checkpoint of another configuration; tell what else has changed."""
+        earlier = checkpoint.state
+        count = int(earlier["num_processes"])
+        names = {each.name for each in fields(TrainerConfig)}
+        known = TrainerConfig(**{k: v for k, v in earlier["config"].items() if k in names})
+        trainers = [describe_trainer(known, count)]
+        trainers.append(describe_trainer(self._config, self._processes.count))
+        parts = [earlier.get("run", {}), self._run_config]
+        was, now = (
+            {**part, "trainer": trainer} for part, trainer in zip(parts, trainers, strict=True)
+        )
+        require_same(to_json(was), now, where=checkpoint.path)
+        for name, value in to_json(asdict(self._config)).items():
+            if earlier["config"].get(name, value) != value:
+                message = "trainer.%s was %s, goes on with %s"
+                _LOGGER.warning(message, name, earlier["config"][name], value)
 
     def _place(self) -> None:
-        device = self._accelerator.device
+        device, stage = self._processes.device, self._stage
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True
-        held = [value for value in vars(self._stage).values() if isinstance(value, nn.Module)]
-        for module in (self._stage.modules, *held):
-            place(module, device)
-        self._stage.modules.train()
-        self._loss_module = self._accelerator.prepare_model(_StageLoss(self._stage))
+        held = [value for value in vars(stage).values() if isinstance(value, nn.Module)]
+        for module in (stage.modules, *held):
+            place(module, device, is_channels_last=not self._is_sharded)
+        stage.modules.train()
+        if self._config.has_gradient_checkpointing:
+            self._recompute()
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._stage.modules.load_state_dict(_named(checkpoint.tensors, "modules."))
-            self._average.average.load_state_dict(_named(checkpoint.tensors, "ema."))
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{checkpoint.path} holds other networks than stage {self._stage.name!r} has; "
-                f"start afresh (--fresh) or give another run directory. {error}"
-            ) from error
-        state = _named(checkpoint.tensors, "optimizer.")
-        restore_optimizer(self._optimizer, self._stage.modules, state)
-        self._step = checkpoint.step
-        self._earlier_s = float(checkpoint.state["seconds"])
-        for name, value in self._settings().items():
-            earlier = checkpoint.state["config"].get(name)
-            if earlier != value:
-                _LOGGER.warning("trainer.%s was %s, goes on with %s", name, earlier, value)
-        _LOGGER.info("resuming %s at step %d", self._stage.name, self._step)
+    def _recompute(self) -> None:
+        able = [part for part in self._stage.modules.modules() if hasattr(part, "is_recomputing")]
+        for part in able:
+            part.is_recomputing = True  # type: ignore[assignment]
+        if not able:
+            message = "trainer.has_gradient_checkpointing: no network of stage %s can; it has none"
+            _LOGGER.warning(message, self._stage.name)
 
-    def run(self, interruption: Interruption, open_display: OpenDisplay) -> None:
+    def _connect(self) -> None:
+        """Let the processes train the same networks."""
+        if self._is_sharded:
+            for networks in (self._stage.modules, self._average.average):
+                assert isinstance(networks, nn.ModuleDict)
+                self._processes.shard(networks)
+            self._loss: Callable[..., Any] = self._stage.loss
+        else:
+            self._loss = self._processes.wrapped(self._stage)
+
+    def run(self, interruption: Interruption) -> int:
         """Train to the end, the time limit or an interruption; save in each case."""
         with ExitStack() as stack:
-            if self._accelerator.is_main_process:
-                self._open_outlets(stack, open_display)
+            self._write(lambda: self._open_outlets(stack))
             self._sample()
-            self._shown, self._shown_step = self._clock(), self._step
+            self._times.shown, self._times.shown_step = self._watch.clock(), self._step
             batches = stack.enter_context(
                 self._loader().batches(self._step, self._config.num_steps)
             )
-            for batch in batches:
-                self._train_step(batch)
+            while self._step < self._config.num_steps:
+                self._train_step(islice(batches, self._config.accumulation_steps))
                 if self._attend(interruption):
                     break
             self._save()
             self._sample()
+        return self._step
 
-    def _open_outlets(self, stack: ExitStack, open_display: OpenDisplay) -> None:
+    def _open_outlets(self, stack: ExitStack) -> None:
         name, num_steps = self._stage.name, self._config.num_steps
-        self._display = stack.enter_context(open_display(name, self._step, num_steps))
-        self._metrics = MetricsLog(self._files.metrics_path, self._step)
+        settings = to_json({**self._run_config, "trainer": asdict(self._config)})
+        run = TrackedRun(folder=self._files.folder, first_step=self._step, settings=settings)
+        tracker = open_tracker(self._config.report_to, run)
+        self._metrics = MetricsLog(self._files.metrics_path, self._step, tracker)
         stack.callback(self._metrics.close)
+        self._display = stack.enter_context(self._watch.open_display(name, self._step, num_steps))
 
     def _loader(self) -> BatchLoader:
-        stage, accelerator = self._stage, self._accelerator
-        order = SampleOrder(stage.num_samples(), stage.sample_weights(), self._config.seed)
-        config = LoaderConfig(
-            batch_size=self._config.batch_size,
-            seed=self._config.seed,
-            num_threads=self._config.num_loader_threads,
-            rank=accelerator.process_index,
-            num_processes=accelerator.num_processes,
-            is_pinned=accelerator.device.type == "cuda",
-        )
-        return BatchLoader(stage.batch, order, config)
+        stage, config = self._stage, self._config
+        order = SampleOrder(stage.num_samples(), stage.sample_weights(), config.seed)
+        return BatchLoader(stage.batch, order, self._shares)
 
-    def _autocast(self) -> torch.autocast:
-        is_bf16 = self._config.precision == "bf16"
-        return torch.autocast(self._accelerator.device.type, torch.bfloat16, enabled=is_bf16)
-
-    def _train_step(self, batch: dict[str, Tensor]) -> None:
-        device = self._accelerator.device
-        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    def _train_step(self, batches: Iterator[dict[str, Tensor]]) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate_at(self._step, self._config)
-        torch.manual_seed(
-            noise_seed_at(self._config.seed, self._step, self._accelerator.process_index)
-        )
-        with self._autocast():
-            loss, metrics = self._loss_module(batch, self._step)
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts = [self._micro_step(number, batch) for number, batch in enumerate(batches)]
+        loss = torch.stack([loss for loss, _ in parts]).mean()
         trained = self._stage.modules.parameters()
-        norm = nn.utils.clip_grad_norm_(trained, self._config.clip_norm)
+        norm = whole(nn.utils.clip_grad_norm_(trained, self._config.clip_norm))
         self._optimizer.step()
         self._average.update(self._stage.modules, self._step)
         self._step += 1
-        self._window.append((loss.detach().float(), norm, metrics))
+        self._window.add(loss, norm, [metrics for _, metrics in parts])
+
+    def _micro_step(
+        self, number: int, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Metric]]:
+        """Add one micro-step's gradients; its loss and metrics."""
+        config, device = self._config, self._processes.device
+        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+        torch.manual_seed(noise_seed_at(config.seed, self._step, self._shares.share(number)))
+        is_last = number == config.accumulation_steps - 1
+        with held_gradients(self._loss, is_held=not is_last):
+            with self._autocast():
+                loss, metrics = self._loss(batch, self._step)
+            (loss / config.accumulation_steps).backward()
+        return loss.detach().float(), metrics
+
+    def _autocast(self) -> torch.autocast:
+        is_bf16 = self._config.precision == "bf16"
+        return torch.autocast(self._processes.device.type, torch.bfloat16, enabled=is_bf16)
 
     def _attend(self, interruption: Interruption) -> bool:
         """Log, save and sample when due; whether to stop now."""
@@ -255,126 +276,104 @@ class _Trainer:
             self._display.advance(self._step)
         if self._step % self._config.log_every_steps == 0:
             self._log()
-        now = self._clock()
-        minutes = self._config.max_minutes
-        is_late = minutes is not None and now - self._started >= 60 * minutes
-        is_stopping, is_saving = self._agreed(
+        now, times, config = self._watch.clock(), self._times, self._config
+        is_late = config.max_minutes is not None and now - times.started >= 60 * config.max_minutes
+        is_stopping, is_saving, is_sampling = self._processes.agreed(
             is_late or interruption.signal_number is not None,
-            now - self._saved >= self._config.checkpoint_every_s,
+            now - times.saved >= config.checkpoint_every_s,
+            now - times.sampled >= config.sample_every_s,
         )
-        if is_stopping or self._step == self._config.num_steps:
+        if is_stopping:
             return True
-        if is_saving:
+        if self._step < config.num_steps and is_saving:
             self._save()
-        if now - self._sampled >= self._config.sample_every_s:
+        if self._step < config.num_steps and is_sampling:
             self._sample()
         return False
 
-    def _agreed(self, *wishes: bool) -> list[bool]:
-        """What any process wishes, so that all do the same."""
-        if self._accelerator.num_processes == 1:
-            return list(wishes)
-        own = torch.tensor(wishes, dtype=torch.float32, device=self._accelerator.device)
-        return [bool(value) for value in self._accelerator.reduce(own, reduction="sum").tolist()]
-
     def _log(self) -> None:
         """Check and report the steps since the last row."""
-        values = self._drain()
-        now = self._clock()
-        num_steps = self._step - self._shown_step
-        per_step = (now - self._shown) / num_steps if num_steps else 0.0
-        self._shown, self._shown_step = now, self._step
-        if self._metrics is None or self._display is None:
-            return
-        remaining = (self._config.num_steps - self._step) * per_step
-        if self._config.max_minutes is not None:
-            limit = 60 * self._config.max_minutes - (now - self._started)
-            remaining = max(min(remaining, limit), 0.0)
-        together = self._config.batch_size * self._accelerator.num_processes
+        num_steps = self._step - self._times.shown_step
+        first = self._step - len(self._window) + 1
+        values, bad = self._window.drain(self._processes.mean)
+        if bad is not None:
+            self._refuse(first + bad.place, bad)
+        now = self._watch.clock()
+        per_step = (now - self._times.shown) / num_steps if num_steps else 0.0
+        self._times.shown, self._times.shown_step = now, self._step
+        together = self._config.batch_size * self._shares.num_shares
         row = LogRow(
             step=self._step,
-            values=values,
+            values={**values, "learning_rate": learning_rate_at(self._step - 1, self._config)},
             samples_per_s=together / per_step if per_step > 0 else 0.0,
-            remaining_s=remaining,
+            remaining_s=self._remaining(per_step),
         )
+        self._write(lambda: self._report(row))
+
+    def _remaining(self, per_step: float) -> float:
+        remaining = (self._config.num_steps - self._step) * per_step
+        if self._config.max_minutes is None:
+            return remaining
+        passed = self._watch.clock() - self._times.started
+        return max(min(remaining, 60 * self._config.max_minutes - passed), 0.0)
+
+    def _report(self, row: LogRow) -> None:
+        assert self._metrics is not None
+        assert self._display is not None
         self._metrics.write(row)
         self._display.show(row)
 
-    def _drain(self) -> dict[str, float]:
-        """Means over the window and all processes.
-
-        Raises:
-            NonFiniteLossError: A loss or gradient norm in the window is NaN or infinite.
-        """
-        window, self._window = self._window, []
-        pairs = torch.stack([torch.stack((loss, norm)) for loss, norm, _ in window])
-        pairs = self._accelerator.reduce(pairs, reduction="mean").cpu()
-        is_bad = ~torch.isfinite(pairs).all(dim=1)
-        if bool(is_bad.any()):
-            place = int(is_bad.nonzero()[0, 0])
-            self._refuse(self._step - len(window) + place + 1, pairs[place])
-        loss, norm = pairs.mean(dim=0).tolist()
-        rate = learning_rate_at(self._step - 1, self._config)
-        own = _means([metrics for _, _, metrics in window])
-        return {"loss": loss, "grad_norm": norm, "learning_rate": rate, **own}
-
-    def _refuse(self, step: int, pair: Tensor) -> None:
-        paths = self._files.checkpoint_paths()
-        kept = f"the last good checkpoint is {paths[-1]}" if paths else "no checkpoint exists yet"
+    def _refuse(self, step: int, bad: BadStep) -> None:
         raise NonFiniteLossError(
-            f"step {step} of {self._stage.name}: got loss {pair[0]:g} and gradient norm "
-            f"{pair[1]:g}, expected finite numbers; {kept}. Lower learning_rate or clip_norm, or "
-            "change seed, and run again"
+            f"step {step} of {self._stage.name}: got loss {bad.loss:g} and gradient norm "
+            f"{bad.norm:g}, expected finite numbers; {self._files.kept()}. Lower learning_rate or "
+            "clip_norm, or change seed, and run again"
         )
 
     def _save(self) -> None:
         """Write a checkpoint and the averaged weights, once the losses so far proved finite."""
-        if self._window:
+        if len(self._window):
             self._log()
-        self._saved = self._clock()
-        if not self._accelerator.is_main_process:
-            return
-        modules = self._stage.modules
-        kinds = {
-            "modules.": modules.state_dict(),
-            "ema.": self._average.average.state_dict(),
-            "optimizer.": optimizer_tensors(self._optimizer, modules),
-        }
-        tensors = {prefix + key: t for prefix, kind in kinds.items() for key, t in kind.items()}
-        path = self._files.save(tensors, self._state())
-        exported = self._average.average
-        assert isinstance(exported, nn.ModuleDict)
-        self._files.export(exported)
-        _LOGGER.info("saved %s", path)
+        self._times.saved = self._watch.clock()
+        tensors = take_snapshot(self._stage.modules, self._average, self._optimizer)
+        self._write(lambda: self._keep(tensors))
 
-    def _settings(self) -> dict[str, Any]:
-        return {**asdict(self._config), "betas": list(self._config.betas)}
+    def _keep(self, tensors: dict[str, Tensor]) -> None:
+        path = self._files.save(tensors, self._state())
+        self._files.export(averaged_tensors(tensors))
+        _LOGGER.info("saved %s", path)
 
     def _state(self) -> dict[str, Any]:
         return {
             "stage": self._stage.name,
             "step": self._step,
-            "seconds": self._earlier_s + self._clock() - self._started,
-            "num_processes": self._accelerator.num_processes,
+            "seconds": self._earlier_s + self._watch.clock() - self._times.started,
+            "num_processes": self._processes.count,
             "torch": torch.__version__,
-            "config": self._settings(),
+            "config": to_json(asdict(self._config)),
+            "run": to_json(self._run_config),
         }
 
     def _sample(self) -> None:
         """Write a sample grid with the averaged weights."""
-        self._sampled = self._clock()
-        if not self._accelerator.is_main_process:
-            return
-        with self._average.swapped_into(self._stage.modules), torch.no_grad(), self._autocast():
-            picture = self._stage.sample_grid()
-        if picture is not None:
-            self._files.write_sample(self._step, picture)
+        self._times.sampled = self._watch.clock()
+        picture = None
+        if self._processes.is_main or self._is_sharded:
+            with self._average.swapped_into(self._stage.modules), torch.no_grad(), self._autocast():
+                picture = self._stage.sample_grid()
+        self._write(lambda: picture is None or self._files.write_sample(self._step, picture))
 
+    def _write(self, act: Callable[[], object]) -> None:
+        """Let the main process write.
 
-def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
-
-
-def _means(rows: list[Mapping[str, Metric]]) -> dict[str, float]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: float(np.mean([float(r[name]) for r in rows if name in r])) for name in names}
+        Raises:
+            RunDirectoryError: It cannot.
+        """
+        try:
+            self._processes.on_main(act)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"step {self._step} of {self._stage.name}: cannot write to {self._files.folder} "
+                f"({error}); {self._files.kept()}. Make room or give another run directory, and "
+                "run again"
+            ) from error

@@ -23,8 +23,10 @@ from difffae.face.mediapipe import PersonSegmenter
 from difffae.generator import Generator
 from difffae.networks import load_networks
 from difffae.pipeline import Pipeline, Source
-from difffae.train import Catalog, main
-from difffae.training.stages import read_config, stage_recipes
+from difffae.train import main
+from difffae.training.config import Config
+from difffae.training.request import Catalog
+from difffae.training.stages import stage_recipes
 from face_media import load_head_model, read_picture, shared_tracker
 from random_model import write_random_model
 from scripted_pipeline import (
@@ -56,7 +58,7 @@ class TinyRun:
         """Train a stage by the command; its exit status and what it said."""
         console = Console(file=io.StringIO(), width=200)
         place = ("--config", str(self.config), "--run-directory", str(self.folder))
-        catalog = Catalog(read_config=read_config, recipes=stage_recipes())
+        catalog = Catalog(schema=Config, recipes=stage_recipes())
         status = main([*place, "--stage", stage, *arguments], console, catalog)
         assert isinstance(console.file, io.StringIO)
         return status, console.file.getvalue()

@@ -1,6 +1,7 @@
 """Batches by step number."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,17 +17,16 @@ def tell_indices(indices: NDArray[np.int64], generator: np.random.Generator) -> 
     return {"indices": torch.from_numpy(indices), "draws": torch.from_numpy(draws)}
 
 
-def settings(
-    *, batch_size: int = 4, num_threads: int = 2, rank: int = 0, num_processes: int = 1
-) -> LoaderConfig:
-    return LoaderConfig(
-        batch_size=batch_size,
-        seed=3,
-        num_threads=num_threads,
-        rank=rank,
-        num_processes=num_processes,
-        is_pinned=False,
-    )
+def settings(**changes: Any) -> LoaderConfig:
+    values: dict[str, Any] = {
+        "batch_size": 4,
+        "num_threads": 2,
+        "rank": 0,
+        "num_processes": 1,
+        "seed": 3,
+        "is_pinned": False,
+    }
+    return LoaderConfig(**{**values, **changes})
 
 
 def test_every_sample_comes_once_per_pass_in_a_new_order() -> None:
@@ -60,15 +60,72 @@ def test_no_samples_are_refused() -> None:
         SampleOrder(0, None, seed=0)
 
 
-def test_two_processes_share_out_the_batch_of_one() -> None:
+SHAPES = {"noise": (2, 3), "level": ()}
+
+
+def shared_out(num_processes: int, num_micro_steps: int) -> list[dict[str, Tensor]]:
+    """Batches of step 5 of 8 samples in all, by micro-step and process."""
     order = SampleOrder(50, None, seed=2)
-    whole = BatchLoader(tell_indices, order, settings(batch_size=8)).batch_at(5)
-    parts = [
-        BatchLoader(tell_indices, order, settings(rank=rank, num_processes=2)).batch_at(5)
-        for rank in (0, 1)
+    batch_size = 8 // (num_processes * num_micro_steps)
+    loaders = [
+        BatchLoader(
+            tell_indices,
+            order,
+            settings(
+                batch_size=batch_size,
+                rank=rank,
+                num_processes=num_processes,
+                num_micro_steps=num_micro_steps,
+                draws=SHAPES,
+            ),
+        )
+        for rank in range(num_processes)
     ]
-    assert torch.equal(torch.cat([part["indices"] for part in parts]), whole["indices"])
-    assert not torch.equal(parts[0]["draws"], parts[1]["draws"])
+    return [loader.batch_at(5, micro) for micro in range(num_micro_steps) for loader in loaders]
+
+
+@pytest.mark.parametrize(("num_processes", "num_micro_steps"), [(2, 1), (1, 2), (2, 2), (4, 2)])
+def test_processes_and_micro_steps_are_dealt_the_batch_of_one(
+    num_processes: int, num_micro_steps: int
+) -> None:
+    (whole,) = shared_out(1, 1)
+    parts = shared_out(num_processes, num_micro_steps)
+    for name in ("indices", "noise", "level"):
+        dealt = torch.stack([part[name] for part in parts], 1).flatten(0, 1)
+        assert torch.equal(dealt, whole[name]), name
+    assert whole["noise"].shape == (8, 2, 3)
+    assert whole["noise"].dtype == torch.float32
+
+
+def test_the_first_half_of_a_batch_is_the_first_half_of_every_share() -> None:
+    (whole,) = shared_out(1, 1)
+    firsts = [part["indices"][: len(part["indices"]) // 2] for part in shared_out(2, 2)]
+    assert sorted(torch.cat(firsts).tolist()) == sorted(whole["indices"][:4].tolist())
+
+
+def test_shares_make_their_batches_with_draws_of_their_own() -> None:
+    draws = {tuple(part["draws"].tolist()) for part in shared_out(2, 2)}
+    assert len(draws) == 4
+
+
+def test_noise_is_standard_normal_and_no_two_samples_or_steps_have_the_same() -> None:
+    order = SampleOrder(50, None, seed=2)
+    config = settings(batch_size=64, draws={"noise": (50,), "other": (50,)})
+    loader = BatchLoader(tell_indices, order, config)
+    drawn = [loader.batch_at(step)[name] for step in (0, 1) for name in ("noise", "other")]
+    together = torch.cat(drawn)
+    assert len(torch.unique(together[:, 0])) == 256
+    assert together.mean().item() == pytest.approx(0, abs=0.03)
+    assert together.std().item() == pytest.approx(1, abs=0.03)
+
+
+def test_micro_steps_come_in_turn() -> None:
+    order = SampleOrder(50, None, seed=2)
+    loader = BatchLoader(tell_indices, order, settings(num_micro_steps=2))
+    with loader.batches(3, 5) as batches:
+        got = [batch["indices"].tolist() for batch in batches]
+    places = [(3, 0), (3, 1), (4, 0), (4, 1)]
+    assert got == [loader.batch_at(*place)["indices"].tolist() for place in places]
 
 
 @pytest.mark.parametrize("num_threads", [0, 1, 3])

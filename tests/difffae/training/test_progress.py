@@ -31,9 +31,7 @@ def test_a_row_says_loss_speed_and_time_left() -> None:
     assert row(1).sentence() == "loss 0.5 12.3 samples/s ETA 1:02:05"
 
 
-def test_rows_reach_the_file_and_tensorboard(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+def test_rows_reach_the_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write(path, 0, [row(10, 0.75), row(20, 0.25)])
     assert json.loads(path.read_text("utf-8").splitlines()[1]) == {
@@ -41,9 +39,6 @@ def test_rows_reach_the_file_and_tensorboard(tmp_path: Path) -> None:
         "loss": 0.25,
         "samples_per_s": 12.34,
     }
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(10, 0.75), (20, 0.25)]
 
 
 def test_a_resumed_run_forgets_rows_past_its_checkpoint_and_torn_ones(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_a_killed_writer_left_is_cleared(files: RunDirectory) -> None:
 
 def test_every_network_is_exported_under_its_name(files: RunDirectory) -> None:
     networks = nn.ModuleDict({"denoiser": nn.Linear(2, 1), "decoder": nn.Linear(1, 1)})
-    files.export(networks)
+    files.export(networks.state_dict())
     tensors = load_tensors(files.folder / "denoiser.safetensors")
     assert sorted(tensors) == ["bias", "weight"]
     assert torch.equal(tensors["weight"], networks["denoiser"].weight)

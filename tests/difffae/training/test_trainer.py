@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from difffae.checkpoint import WeightsError, load_tensors
+from difffae.training.errors import ConfigMismatchError
 from difffae.training.run_directory import Checkpoint, RunDirectory
-from difffae.training.trainer import NonFiniteLossError, fit
+from difffae.training.trainer import NonFiniteLossError, Watch, fit
 from difffae.training.trainer_config import TrainerConfig
 
 
@@ -135,7 +136,7 @@ def test_checkpoints_come_at_the_interval(toy: ModuleType, tmp_path: Path) -> No
         seen.extend(path.stem for path in RunDirectory(tmp_path, "toy").checkpoint_paths()[-1:])
 
     stage = at_each_step(toy.ToyStage(), pass_a_second)
-    fit(stage, settings(checkpoint_every_s=5.0), tmp_path, clock=clock)
+    fit(stage, settings(checkpoint_every_s=5.0), tmp_path, watch=Watch(clock=clock))
     assert list(dict.fromkeys(seen)) == ["checkpoint-000000005", "checkpoint-000000010"]
     assert latest(tmp_path).step == 12
     assert latest(tmp_path).state["seconds"] == 12
@@ -154,7 +155,7 @@ def test_sample_grids_come_at_the_interval_with_averaged_weights(
         return np.zeros((4, 4, 3), np.uint8)
 
     stage.sample_grid = look
-    fit(stage, settings(sample_every_s=5.0), tmp_path, clock=clock)
+    fit(stage, settings(sample_every_s=5.0), tmp_path, watch=Watch(clock=clock))
     names = sorted(path.name for path in (tmp_path / "toy" / "samples").iterdir())
     assert names == [f"step-{step:09d}.png" for step in (0, 5, 10, 12)]
     assert torch.equal(shown[-1], latest(tmp_path).tensors["ema.mixer.0.weight"])
@@ -166,10 +167,10 @@ def test_sample_grids_come_at_the_interval_with_averaged_weights(
 def test_the_time_limit_stops_cleanly(toy: ModuleType, tmp_path: Path) -> None:
     clock = Clock()
     stage = at_each_step(toy.ToyStage(), lambda _: setattr(clock, "now", clock.now + 1))
-    fit(stage, settings(max_minutes=0.1), tmp_path, clock=clock)
+    fit(stage, settings(max_minutes=0.1), tmp_path, watch=Watch(clock=clock))
     assert latest(tmp_path).step == 6
-    fit(stage, settings(), tmp_path, clock=clock)
-    fit(toy.ToyStage(), settings(), tmp_path / "whole", clock=clock)
+    fit(stage, settings(), tmp_path, watch=Watch(clock=clock))
+    fit(toy.ToyStage(), settings(), tmp_path / "whole", watch=Watch(clock=clock))
     assert_same_tensors(latest(tmp_path), latest(tmp_path / "whole"))
 
 
@@ -200,7 +201,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
 
     config = settings(checkpoint_every_s=3.0, log_every_steps=100)
     with pytest.raises(NonFiniteLossError, match=r"step 8 of toy: got loss (nan|inf).*000006"):
-        fit(Failing(), config, tmp_path, clock=clock)
+        fit(Failing(), config, tmp_path, watch=Watch(clock=clock))
     checkpoint = latest(tmp_path)
     assert checkpoint.step == 6
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint.tensors.values())
@@ -214,14 +215,33 @@ def test_a_checkpoint_of_other_networks_is_refused(toy: ModuleType, tmp_path: Pa
         fit(other, settings(), tmp_path)
 
 
-def test_changed_settings_are_told_on_resuming(
+def test_settings_of_run_time_may_change_and_are_told(
     toy: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fit(toy.ToyStage(), settings(num_steps=1), tmp_path)
     with caplog.at_level(logging.INFO):
-        fit(toy.ToyStage(), settings(learning_rate=0.5, num_steps=2), tmp_path)
-    assert "trainer.learning_rate was 0.01, goes on with 0.5" in caplog.text
+        fit(toy.ToyStage(), settings(log_every_steps=5, num_steps=2), tmp_path)
+    assert "trainer.log_every_steps was 2, goes on with 5" in caplog.text
     assert "resuming toy at step 1" in caplog.text
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_the_names_that_differ(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    fit(toy.ToyStage(), settings(num_steps=1), tmp_path, run_config={"model": {"num_slots": 4}})
+    with pytest.raises(ConfigMismatchError) as error:
+        fit(
+            toy.ToyStage(),
+            settings(learning_rate=0.5, num_steps=2),
+            tmp_path,
+            run_config={"model": {"num_slots": 2}},
+        )
+    assert str(error.value) == (
+        f"{tmp_path}/toy/checkpoint-000000001.safetensors was made with another configuration: "
+        "model.num_slots (was 4, now 2), trainer.learning_rate (was 0.01, now 0.5); set these "
+        "back, train into another --run-directory, or start afresh with --fresh"
+    )
+    assert latest(tmp_path).step == 1
 
 
 def start_child(

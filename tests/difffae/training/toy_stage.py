@@ -49,6 +49,26 @@ class ToyStage:
         return np.full((4, 6, 3), (250, 120, 10), np.uint8)
 
 
+class DrawnStage(ToyStage):
+    """Its noise comes with the batch, sample by sample."""
+
+    def batch(
+        self, indices: NDArray[np.int64], generator: np.random.Generator
+    ) -> dict[str, Tensor]:
+        return super().batch(indices, np.random.default_rng(0)) | {
+            "index": torch.from_numpy(indices)
+        }
+
+    def draws(self) -> dict[str, tuple[int, ...]]:
+        return {"noise": (3, 8, 8), "level": ()}
+
+    def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        picture = torch.sin(batch["index"].float())[:, None, None, None] + torch.zeros(3, 8, 8)
+        level = batch["level"].exp()[:, None, None, None]
+        error = (self.modules["mixer"](picture + level * batch["noise"]) - picture).square().mean()
+        return error, {"root": float(error.detach().sqrt())}
+
+
 class TellingStage(ToyStage):
     """Tells each step on standard output as it begins."""
 
