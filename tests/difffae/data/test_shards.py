@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
+from difffae.data.shards import (
+    CannotWriteError,
+    ShardContents,
+    ShardReader,
+    encode_jpeg,
+    write_shard,
+)
 
 
 def picture(tone: int, *, height: int = 32, width: int = 48) -> NDArray[np.uint8]:
@@ -86,7 +92,7 @@ def test_a_shard_appears_whole_or_not_at_all(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_half_way)
-        with pytest.raises(OSError, match="disk gone"):
+        with pytest.raises(CannotWriteError, match="disk gone.*give the command again"):
             write(path, [1])
     with pytest.raises(ValueError, match="no frames-"):
         ShardReader(path.parent, "frames")
