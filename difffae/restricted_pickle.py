@@ -122,7 +122,7 @@ class PickleReader:
                 self._num_opcodes += 1
                 if self._num_opcodes > self._max_opcodes:
                     raise DamagedPickleError(
-                        f"got more than {self._max_opcodes} steps, expected a pickle of a few arrays"
+                        f"got more than {self._max_opcodes} steps, expected a few arrays"
                     )
             return self._pop()
         except RestrictedPickleError:

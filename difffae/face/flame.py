@@ -35,7 +35,8 @@ NUM_SHAPE, NUM_EXPRESSION = 300, 100  # columns of shapedirs: identity, then exp
 NUM_JOINTS = 5
 LAST_BIN = 39  # yaw [deg] of the last contour on either side
 
-Coefficients = Float32[NDArray[np.float32], " n"]
+ShapeCodes = Float32[NDArray[np.float32], " shape"]
+ExpressionCodes = Float32[NDArray[np.float32], " expression"]
 Pose = Float32[NDArray[np.float32], "5 3"]
 Landmarks = Float32[NDArray[np.float32], "68 3"]
 
@@ -117,7 +118,7 @@ class FlameModel:
         """The mean head without any code [m]."""
         return self._template.copy()
 
-    def with_shape(self, shape: Coefficients) -> "FlamePerson":
+    def with_shape(self, shape: ShapeCodes) -> "FlamePerson":
         """The head of one person, whose shape is worked out once; the last few are kept.
 
         Args:
@@ -129,7 +130,7 @@ class FlameModel:
         _check_count("shape", len(shape), NUM_SHAPE)
         return self._person(shape.tobytes())
 
-    def vertices(self, shape: Coefficients, expression: Coefficients, pose: Pose) -> Points3:
+    def vertices(self, shape: ShapeCodes, expression: ExpressionCodes, pose: Pose) -> Points3:
         """The vertices [m] of a head; see `FlamePerson.vertices`."""
         return self.with_shape(shape).vertices(expression, pose)
 
@@ -173,7 +174,7 @@ class FlamePerson:
         self.neutral = neutral
         self._joints = model._regressor @ neutral
 
-    def vertices(self, expression: Coefficients, pose: Pose) -> Points3:
+    def vertices(self, expression: ExpressionCodes, pose: Pose) -> Points3:
         """The vertices [m] of this head.
 
         Args:

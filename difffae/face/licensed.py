@@ -291,7 +291,7 @@ def _read(path: Path) -> Mapping[str, object]:
     if path.suffix == ".safetensors":
         return dict(safetensors.numpy.load_file(path))
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     value = read_object_npy(path) if path.suffix == ".npy" else read_pickle(path)
     if isinstance(value, np.ndarray):
