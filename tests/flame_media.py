@@ -107,7 +107,7 @@ def head_codes(
     return Codes(
         shape=shape,
         albedo=0.5 * albedo,
-        expression=expression,
+        expression=0.4 * expression,
         pose=np.array([pitch, yaw, roll, jaw, 0, 0], np.float32),
         camera=np.array(CAMERA, np.float32),
         lighting=constant_light() if lighting is None else lighting,

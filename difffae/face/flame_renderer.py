@@ -90,7 +90,7 @@ class FlameRenderer:
         pose[0] = parameters.rotation * FLAME_TO_PICTURE  # F R(r) F = R(F r) for the half turn F
         pose[2] = parameters.expression[NUM_EXPRESSION:]
         expression = parameters.expression[:NUM_EXPRESSION]
-        vertices = self._parts.model.vertices(parameters.shape, expression, pose)
+        vertices = self._parts.model.with_shape(parameters.shape).vertices(expression, pose)
         return (vertices * FLAME_TO_PICTURE).astype(np.float32)
 
     def project(self, surface: Points3, parameters: FaceParameters) -> Points3:
