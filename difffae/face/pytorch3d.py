@@ -1,7 +1,7 @@
 """The optional rasterizer: pytorch3d where the user has built it, with `rasterizer`'s contract.
 
-Written to pytorch3d's documented `rasterize_meshes`; the package index has no release of it for
-Python 3.11, so this file has run on no machine of ours.
+The package index has no release of it for Python 3.11. Compared with `rasterize_meshes_python`, the
+reference that pytorch3d 0.7.4 itself carries; its compiled code has run on no machine of ours.
 """
 
 from typing import Any
@@ -10,6 +10,10 @@ import numpy as np
 
 from difffae.arrays import Points3, Triangles
 from difffae.face.rasterizer import Fragments
+
+# Squared distance, in pytorch3d's units, within which a pixel beside a triangle is covered. At 0
+# the pixels whose centres lie on an edge between two triangles belong to neither: holes.
+_ON_THE_EDGE = 1e-12
 
 
 class RasterizerUnavailableError(ValueError):
@@ -33,16 +37,25 @@ def rasterize_pytorch3d(points: Points3, triangles: Triangles, size: int) -> Fra
         faces=[torch.from_numpy(triangles.astype(np.int64))],
     )
     faces, depth, barycentric, _ = rasterize_meshes(
-        mesh, image_size=size, blur_radius=0.0, faces_per_pixel=1, perspective_correct=False
+        mesh,
+        image_size=size,
+        blur_radius=_ON_THE_EDGE,
+        faces_per_pixel=1,
+        bin_size=0,  # what the CPU has
+        perspective_correct=False,
+        clip_barycentric_coords=False,
+        cull_backfaces=False,
     )
     pix_to_face = faces[0, ..., 0].numpy().astype(np.int32)
-    is_empty = pix_to_face < 0
+    is_covered = pix_to_face >= 0
+    weights = barycentric[0, ..., 0, :].numpy()
+    total = weights.sum(-1)  # 1 but for small triangles, to whose areas pytorch3d adds an epsilon
     return Fragments(
         pix_to_face=pix_to_face,
-        barycentric=np.where(is_empty[..., None], 0, barycentric[0, ..., 0, :].numpy()).astype(
+        barycentric=np.where(is_covered[..., None], weights / total[..., None], 0),
+        depth=np.where(is_covered, depth[0, ..., 0].numpy() / total + near, np.inf).astype(
             np.float32
         ),
-        depth=np.where(is_empty, np.inf, depth[0, ..., 0].numpy() + near).astype(np.float32),
     )
 
 

@@ -69,6 +69,36 @@ def test_random_triangles_are_filled_as_a_plain_rasterizer_fills_them(seed: int)
     assert_equals_plain(rasterize(points, triangles, SIZE), points, triangles)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_many_small_triangles_are_filled_as_a_plain_rasterizer_fills_them(seed: int) -> None:
+    random = np.random.default_rng(100 + seed)
+    centres = random.uniform(-3, SIZE + 3, (400, 1, 3))
+    points = (centres + random.normal(0, 2, (400, 3, 3))).reshape(-1, 3).astype(np.float32)
+    triangles = np.arange(1200, dtype=np.int32).reshape(-1, 3)
+    fragments, depths = rasterize(points, triangles, SIZE), plain_depths(points, triangles, SIZE)
+    assert (fragments.pix_to_face >= 0).mean() > 0.4
+    nearest, chosen = depths.argmin(0), fragments.pix_to_face
+    # A corner weight within the tolerance of an edge may fall to either side in float32.
+    is_same = np.where(np.isfinite(depths.min(0)), nearest, EMPTY) == chosen
+    assert is_same.mean() > 0.998
+    rows, columns = np.nonzero(is_same & (chosen >= 0))
+    expected = depths[nearest[rows, columns], rows, columns]
+    np.testing.assert_allclose(fragments.depth[rows, columns], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_of_triangles_at_the_same_depth_the_first_is_shown() -> None:
+    random = np.random.default_rng(2)
+    points = eighths(random, 0, SIZE, (30, 3))
+    points[:, 2] = 0
+    triangles = np.arange(30, dtype=np.int32).reshape(-1, 3)
+    twice = np.concatenate([triangles, triangles[::-1]])
+    fragments = rasterize(points, twice, SIZE)
+    is_covered = np.isfinite(plain_depths(points, triangles, SIZE))
+    first = np.where(is_covered.any(0), is_covered.argmax(0), EMPTY)
+    assert len(np.unique(first)) > 5
+    np.testing.assert_array_equal(fragments.pix_to_face, first)
+
+
 def test_triangles_that_share_edges_are_filled_as_a_plain_rasterizer_fills_them() -> None:
     points, triangles = grid_mesh()
     assert_equals_plain(rasterize(points, triangles, SIZE), points, triangles)
