@@ -11,6 +11,7 @@ from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 Array = NDArray[np.float64]
 
@@ -115,9 +116,11 @@ class SyntheticFlame:
         Points without z are looked for on the front of the face.
         """
         middles = self.v_template[self.f[: 2 * COLUMNS * (ROWS - 1)]].mean(1)
+        candidates = np.arange(len(middles))
         if points.shape[1] == 2:
-            middles = np.where(middles[:, 2:] > 0, middles, np.inf)[:, :2]
-        return np.array([np.argmin(((middles - point) ** 2).sum(1)) for point in points])
+            candidates = np.flatnonzero(middles[:, 2] > 0)
+        nearest = cKDTree(middles[candidates, : points.shape[1]]).query(points)[1]
+        return np.asarray(candidates[nearest], np.int64)
 
     def albedo(self, side: int = 512) -> Array:
         """The texture in [0, 1], RGB; row 0 is v = 1."""

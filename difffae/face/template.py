@@ -3,6 +3,7 @@
 u runs to the right and v up, both from 0 to 1; row 0 of a texture picture is v = 1.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def parse_obj(text: str) -> tuple[int, Template]:
 def _numbers(words: list[str], count: int) -> list[float]:
     """The first numbers of a line; more may follow (a colour, a third coordinate)."""
     values = [float(word) for word in words[:count]]
-    if len(values) < count or not np.isfinite(values).all():
+    if len(values) < count or not all(map(math.isfinite, values)):
         raise ValueError(f"expected {count} finite numbers")
     return values
 
