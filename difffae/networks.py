@@ -37,7 +37,7 @@ def build_identity_encoder(config: ModelConfig) -> nn.Module:
     if config.identity.kind == "arcface":
         from difffae.face.arcface import load_arcface
 
-        return load_arcface(config.face.licensed.arcface)
+        return load_arcface(config.face.licensed.arcface, width=config.identity.width)
     return SmallIdentityEncoder(config.identity)
 
 

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
 from difffae.arrays import Lighting
-from difffae.face.parameters import Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,5 +20,5 @@ class Appearance:
     """
 
     lighting: Lighting
-    albedo: Vector | None = None
-    detail: Vector | None = None
+    albedo: Float32[NDArray[np.float32], " albedo"] | None = None
+    detail: Float32[NDArray[np.float32], " detail"] | None = None
