@@ -7,6 +7,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from difffae.config import ModelConfig
+from difffae.training.first_stage_loss import FirstStageLossConfig
 from difffae.training.head_model import HeadModelConfig
 from difffae.training.trainer_config import TrainerConfig
 
@@ -32,6 +33,7 @@ class LossConfig:
         latent_norm: of the error in latents: l2 is the paper's (eq. 1).
         drop_share: share of samples whose condition is blanked outside the face, so that the slots
             have something to say (lite.md section 5).
+        first_stage: of the paper's first stage.
     """
 
     feature_weights: Path | None = None
@@ -49,6 +51,7 @@ class LossConfig:
     log_sigma_spread: float = 1.0
     latent_norm: Literal["l1", "l2"] = "l1"
     drop_share: float = 0.1
+    first_stage: FirstStageLossConfig = field(default_factory=FirstStageLossConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from difffae.data.shards import ShardReader
 from difffae.training.autoencoder import AutoencoderStage
 from difffae.training.config import Config, read_config
 from difffae.training.decoder import DecoderStage
+from difffae.training.first_stage import FirstStageStage
 from difffae.training.head_model import learn_head_model, read_tracks, save_head_model
 from difffae.training.identity import IdentityStage
 from difffae.training.joint import JointStage
@@ -63,7 +64,7 @@ def stage_recipes() -> Mapping[str, Recipe]:
         "head_model": DirectRecipe(learn=_learn_head_model, is_needed=_learns_head_model),
         "first_stage": GradientRecipe(
             trainer=lambda c: c.training.first_stage,
-            build=_build_first_stage,
+            build=FirstStageStage,
             is_needed=_retrains_first_stage,
         ),
         "autoencoder": GradientRecipe(
@@ -85,12 +86,6 @@ def stage_recipes() -> Mapping[str, Recipe]:
             trainer=lambda c: c.training.polish, build=PolishStage, is_needed=_is_bundled
         ),
     }
-
-
-def _build_first_stage(config: Config, run_directory: Path) -> Stage:
-    from difffae.training.first_stage import FirstStageStage
-
-    return FirstStageStage(config, run_directory)
 
 
 def _learns_head_model(config: Config) -> bool:
