@@ -1,141 +1,31 @@
-"""The command that says how good a model is: clips in; one table, JSON, Markdown and pictures out.
+"""The command that says how good a model is: clips in; tables, JSON, Markdown and pictures out.
 
 `python -m difffae.evaluate --model lite-256 --steps 1,2,4` measures, on people of one split, the
 unmoved source and the composite (floors), the model at each number of steps, and the true latent
 decoded (ceiling) by the same code; `--external NAME=FOLDER` adds rows of videos made elsewhere.
+`--protocol all` adds light transfer and attribute disentanglement; the figures are also given in
+the format of the paper's table 1. What each is and was read by stands in the report (figures.md).
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
-import cv2
 from rich.console import Console
 from rich.progress import Progress
 
-from difffae.data.split import Clip, read_clips
 from difffae.loading import load_pipeline
-from difffae.metrics.evaluation import UNMOVED_ROW, CaseResult, Evaluation, Methods
-from difffae.metrics.grid import GridRow, draw_grid
-from difffae.metrics.identity import Embedder
-from difffae.metrics.landmarks import LandmarkMeter
-from difffae.metrics.meter import Instruments
-from difffae.metrics.outputs import Case, ProtocolName
-from difffae.metrics.perceptual import load_feature_distance
-from difffae.metrics.protocol import cross_pairs
-from difffae.metrics.report import Report, as_json, markdown, table
-from difffae.metrics.scores import by_person
+from difffae.metrics import edit_table, paper_table
+from difffae.metrics.report import Report, table
+from difffae.metrics.settings import FACEMESH_TRACKER, NO_MODEL, PROTOCOLS, EvaluateConfig
+from difffae.metrics.study import Study, gather, write_report
 from difffae.pipeline import Pipeline
-from difffae.runtime.network import RuntimeName
 
 NOTHING = "none"
 USER_ERROR = 2
 TABLE_WIDTH = 160  # a narrower terminal folds lines rather than cut figures off
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """What to measure, and with what."""
-
-    model: str = "lite-256"  # a bundled name, a folder, or "none": floors and external rows only
-    device: str = "cpu"
-    runtime: RuntimeName = "auto"
-    clips: Path
-    csv: Path
-    split: str = "val"
-    steps: tuple[int, ...] = (1, 2, 4)
-    protocol: Literal["self", "cross", "both"] = "both"
-    max_frames: int = 60  # a clip, in neighbouring pairs spread over it
-    max_clips: int | None = None  # the first ones of the split only
-    seed: int = 0  # draws the pairs of the cross protocol
-    external: dict[str, Path] = field(default_factory=dict)
-    weights_embedder: Path | None = None
-    weights_features: Path | None = None
-    output: Path = Path("runs/evaluate")
-    grid_rows: int = 12
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that measure nothing."""
-        if self.max_frames < 2 or any(count < 1 for count in self.steps):
-            raise ValueError(
-                f"Got {self.max_frames=} and {self.steps=}; expected at least 2 frames and 1 step"
-            )
-
-
-def draw_cases(clips: list[Clip], config: EvaluateConfig) -> list[Case]:
-    """What is measured: every clip driven by itself, by (seeded) pairs of strangers, or both."""
-    cases: list[Case] = []
-    if config.protocol in ("self", "both"):
-        cases += [Case(protocol="self", source=clip, driver=clip) for clip in clips]
-    if config.protocol in ("cross", "both"):
-        pairs = cross_pairs(clips, config.seed)
-        cases += [Case(protocol="cross", source=source, driver=driver) for source, driver in pairs]
-    return cases
-
-
-def gather(results: Sequence[CaseResult], config: EvaluateConfig) -> Report:
-    """The report of all cases: rows by protocol, averaged by person."""
-    protocols: list[ProtocolName] = ["self", "cross"]
-    rows = {}
-    for protocol in protocols:
-        chosen = [result for result in results if result.case.protocol == protocol]
-        names = list(chosen[0].scores) if chosen else []
-        rows[protocol] = {
-            name: by_person((r.case.driver.person, r.scores[name]) for r in chosen)
-            for name in names
-        }
-    num_people = len({result.case.driver.person for result in results})
-    return Report(
-        title=f"{config.model} on {num_people} people of split {config.split}",
-        rows={protocol: named for protocol, named in rows.items() if named},
-        settings={name: _plain(value) for name, value in asdict(config).items()},
-        cases=[
-            {
-                "protocol": result.case.protocol,
-                "source": result.case.source.path.name,
-                "driver": result.case.driver.path.name,
-                "person": result.case.driver.person,
-            }
-            for result in results
-        ],
-    )
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return str(value) if isinstance(value, Path) else value
-
-
-def _ordered(pictures: GridRow, source: str = UNMOVED_ROW) -> GridRow:
-    """Source, driver, then every other row."""
-    first = [source, *(name for name in pictures.pictures if name.startswith("driver"))]
-    names = [*first, *(name for name in pictures.pictures if name not in first)]
-    return GridRow(label=pictures.label, pictures={n: pictures.pictures[n] for n in names})
-
-
-def write_report(report: Report, results: Sequence[CaseResult], config: EvaluateConfig) -> None:
-    """Write figures.json, figures.md and a grid of pictures for each protocol.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    config.output.mkdir(parents=True, exist_ok=True)
-    (config.output / "figures.json").write_text(as_json(report), encoding="utf-8")
-    (config.output / "figures.md").write_text(markdown(report), encoding="utf-8")
-    for protocol in report.rows:
-        people: dict[str, GridRow] = {}
-        for result in results:
-            if result.case.protocol == protocol:
-                people.setdefault(result.case.driver.person, _ordered(result.pictures))
-        grid = draw_grid(list(people.values())[: config.grid_rows])
-        written = cv2.imwrite(str(config.output / f"grid_{protocol}.png"), grid[..., ::-1])
-        if not written:
-            raise OSError(f"Got no picture written to {config.output}: is it writable?")
 
 
 def evaluate(config: EvaluateConfig, pipeline: Pipeline | None, console: Console) -> Report:
@@ -145,26 +35,12 @@ def evaluate(config: EvaluateConfig, pipeline: Pipeline | None, console: Console
         ValueError: media or weights cannot be used.
         OSError: the output folder cannot be written.
     """
-    embedder = Embedder(config.weights_embedder) if config.weights_embedder else None
-    features = load_feature_distance(config.weights_features) if config.weights_features else None
-    instruments = Instruments(LandmarkMeter(), embedder=embedder, features=features)
-    clips = read_clips(config.clips, config.csv, config.split)[: config.max_clips]
-    cases = draw_cases(clips, config)
-    methods = Methods(
-        pipeline=pipeline,
-        name=Path(config.model).name,
-        steps=config.steps,
-        external=config.external,
-    )
-    evaluation = Evaluation(methods, cases, instruments=instruments, max_frames=config.max_frames)
-    results = []
+    study = Study(config, pipeline)
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("measuring", total=len(cases))
-        for case in cases:
-            results.append(evaluation.measure(case))
-            progress.advance(task)
-    report = gather(results, config)
-    write_report(report, results, config)
+        task = progress.add_task("measuring", total=len(study.cases))
+        result = study.run(lambda: progress.advance(task))
+    report = gather(result, config)
+    write_report(report, result, config)
     return report
 
 
@@ -177,6 +53,10 @@ def _external(text: str) -> tuple[str, Path]:
     if not (name and separator and folder):
         raise argparse.ArgumentTypeError(f"got {text!r}, expected 'ROW NAME=FOLDER'")
     return name, Path(folder)
+
+
+def _optional(text: str) -> str | None:
+    return None if text == NOTHING else text
 
 
 def _optional_path(text: str) -> Path | None:
@@ -198,7 +78,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--csv", type=Path, default=data / "clips.csv", help="their table")
     add("--split", default="val", help="which people")
     add("--steps", type=_steps, default=(1, 2, 4), metavar="N,N", help="sampler steps")
-    add("--protocol", choices=("self", "cross", "both"), default="both", help="what drives whom")
+    add(
+        "--protocol",
+        default="both",
+        metavar="NAME,NAME",
+        help=f"what drives whom: some of {', '.join(PROTOCOLS)}",
+    )
+    add(
+        "--motion",
+        choices=("relative", "absolute"),
+        default="relative",
+        help="cross: the driver's motion since its first frame, or its pose as it is (the paper)",
+    )
+    add(
+        "--light",
+        choices=("source", "driver"),
+        default="source",
+        help="cross: the portrait's own light, or the driver's (the paper)",
+    )
     add("--max-frames", type=int, default=60, help="frames of a clip that are measured")
     add("--max-clips", type=int, help="only the first clips of the split")
     add("--seed", type=int, default=0, help="draws the pairs of the cross protocol")
@@ -212,10 +109,29 @@ def _parser() -> argparse.ArgumentParser:
         "SOURCE__DRIVER.mp4 (cross); may be given again",
     )
     add(
+        "--tracker",
+        default=FACEMESH_TRACKER,
+        help="reads APD, AED and ALD: facemesh, the stand-in; or a model's YAML with face.rig: "
+        "flame and the licensed files, for DECA and FLAME",
+    )
+    add(
         "--weights-embedder",
+        type=_optional,
+        default=str(data / "weights" / "MobileFaceNet.onnx"),
+        help="face embedder, 112x112 ArcFace alignment: an ONNX file, or insightface's buffalo_l "
+        "or antelopev2; none: no identity column",
+    )
+    add(
+        "--weights-inception",
         type=_optional_path,
-        default=data / "weights" / "MobileFaceNet.onnx",
-        help="face embedder, 112x112 ArcFace alignment; none: no identity column",
+        help="pt_inception-2015-12-05-6726825d.pth of pytorch-fid, or its tensors as safetensors; "
+        "without it FID and KID give way to distances on SqueezeNet, under their own names",
+    )
+    add(
+        "--weights-lpips",
+        type=_optional_path,
+        help="LPIPS 0.1 on AlexNet as safetensors (see difffae.metrics.lpips); without it no LPIPS "
+        "column, and tFD in tLP's place",
     )
     add(
         "--weights-features",
@@ -235,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = EvaluateConfig(**options)
         pipeline = None
-        if config.model != NOTHING:
+        if config.model != NO_MODEL:
             pipeline = load_pipeline(config.model, device=config.device, runtime=config.runtime)
         report = evaluate(config, pipeline, errors)
     except (ValueError, OSError) as error:
@@ -244,6 +160,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table(report))
+    console.print(paper_table.table(report))
+    if report.edits is not None:
+        console.print(edit_table.table(report.edits))
+    for warning in report.warnings:
+        errors.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    console.print(f"definitions and pictures: {config.output}", markup=False, highlight=False)
     return 0
 
 

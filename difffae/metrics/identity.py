@@ -1,17 +1,25 @@
 """Is it the same person: a picture and its mesh points in, an embedding of unit length out."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
 
 import cv2
 import numpy as np
 import onnxruntime
+import torch
 from jaxtyping import Float, Float32, UInt8
 from numpy.typing import NDArray
 from skimage.transform import estimate_transform
 
 from difffae.arrays import ImageU8, Points3
+from difffae.face.arcface import load_arcface
 
 ALIGNED_SIZE_PX = 112
+ARCFACE_PACKS: Mapping[str, str] = MappingProxyType(
+    {"buffalo_l": "w600k_r50", "antelopev2": "glintr100"}
+)
 # ArcFace's template in the 112 x 112 crop (model.md section 4): eyes, nose tip, mouth corners,
 # image-left before image-right.
 TEMPLATE = (
@@ -47,6 +55,47 @@ def align(image: ImageU8, points: Points3) -> AlignedFace:
     return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR), np.uint8)
 
 
+class FaceEmbedder(Protocol):
+    """A picture and its mesh points in, an embedding of unit length out."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        ...
+
+    def embed(self, image: ImageU8, points: Points3) -> Embedding:
+        """The embedding, of unit length, of the face at these mesh points."""
+        ...
+
+
+class ArcFaceEmbedder:
+    """The paper's embedder, from the user's insightface pack."""
+
+    def __init__(self, pack: str) -> None:
+        """Open a pack.
+
+        Raises:
+            LicensedFileError: the pack is not where insightface keeps it, or is damaged.
+        """
+        self.name = f"ArcFace, insightface {pack} ({ARCFACE_PACKS[pack]})"
+        self._encoder = load_arcface(pack)
+
+    def embed(self, image: ImageU8, points: Points3) -> Embedding:
+        """See `FaceEmbedder.embed`."""
+        pixels = torch.from_numpy(align(image, points)).permute(2, 0, 1)[None]
+        token = self._encoder(pixels.float() / 127.5 - 1)[0].numpy()
+        return np.asarray(token / max(float(np.linalg.norm(token)), 1e-12), np.float32)
+
+
+def load_embedder(name: str) -> FaceEmbedder:
+    """The embedder of a name: a pack of insightface, or the path of an ONNX file.
+
+    Raises:
+        ValueError: the file is missing, no ONNX, or takes another input.
+    """
+    return ArcFaceEmbedder(name) if name in ARCFACE_PACKS else Embedder(Path(name))
+
+
 class Embedder:
     """A face embedder in an ONNX file: 1x3x112x112 RGB (x - 127.5) / 128 in, 1 x width out."""
 
@@ -56,6 +105,7 @@ class Embedder:
         Raises:
             ValueError: the file is missing, no ONNX, or takes another input.
         """
+        self.name = path.stem
         if not path.is_file():
             raise ValueError(
                 f"Got no embedder at {path}: give an ONNX file with --weights-embedder"

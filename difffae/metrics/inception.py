@@ -26,6 +26,7 @@ NUM_CLASSES = 1008
 NORM_EPSILON = 1e-3
 COUNTER = "num_batches_tracked"  # of batch norms: not in every file, and not used
 WEIGHTS_FILE = "pt_inception-2015-12-05-6726825d"
+TORCH_SUFFIXES = (".pth", ".pt")
 
 Pool = Literal["average", "max", "halve"]
 
@@ -242,18 +243,27 @@ def load_fid_inception(path: Path) -> FidInception:
     """FID's network with the user's weights.
 
     Args:
-        path: the tensors of pytorch-fid's file, saved as safetensors.
+        path: pytorch-fid's file, or its tensors saved as safetensors.
 
     Raises:
-        WeightsError: the file is missing, a pickle, damaged, or of another network.
+        WeightsError: the file is missing, damaged, or of another network.
     """
-    if path.suffix in (".pth", ".pt"):
-        raise WeightsError(
-            f"Got the pickle {path}, which can run code when read; expected its tensors as "
-            f'safetensors: run python -c "import torch, safetensors.torch as s; '
-            f"s.save_file(torch.load('{path}', weights_only=True), "
-            f"'{path.with_suffix('.safetensors')}')\" and give that file"
-        )
     network = FidInception()
-    network.load_state_dict(_checked(load_tensors(path), network, path), strict=False)
+    network.load_state_dict(_checked(_read(path), network, path), strict=False)
     return network
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of torch's own, of which nothing else is admitted."""
+    if path.suffix not in TORCH_SUFFIXES:
+        return load_tensors(path)
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; expected {WEIGHTS_FILE}.pth of pytorch-fid")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError by its damage
+        raise WeightsError(
+            f"{path} is damaged or holds more than tensors; fetch {WEIGHTS_FILE}.pth again"
+        ) from error
+    tensors = content if isinstance(content, Mapping) else {}
+    return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}

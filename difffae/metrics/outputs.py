@@ -1,7 +1,7 @@
 """Where the pictures to judge come from: the pipeline, floor to ceiling, or any videos."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,13 +12,23 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8
 from difffae.data.split import Clip, read_frames
 from difffae.face.crop import CropBox, crop
+from difffae.face.parameters import Motion
+from difffae.face.renderer import Condition
 from difffae.metrics.report import COMPOSITE_ROW
-from difffae.pipeline import Controls, Pipeline, Source
+from difffae.pipeline import Controls, Light, Pipeline, Source
 
 CEILING_ROW = "ceiling: true latent decoded"
 
 JudgedPart = UInt8[NDArray[np.uint8], "rows columns 3"]
-ProtocolName = Literal["self", "cross"]
+ProtocolName = Literal["self", "cross", "light", "relight", "disentanglement"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossSettings:
+    """What is asked for across people: whose zero the motion has, and whose light is shown."""
+
+    motion: Motion = "relative"
+    light: Light = "source"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +75,20 @@ class PipelineCase:
     """The composite, the model at each number of steps and, where there is a truth, the ceiling."""
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, case: Case, *, steps: Sequence[int], name: str
+        self, pipeline: Pipeline, source: Source, controls: Controls, *, rows: Mapping[str, int]
     ) -> None:
-        """Open a stream: absolute motion in self, relative to the driver's first frame in cross."""
+        """Open a stream.
+
+        Args:
+            pipeline: the model.
+            source: its source.
+            controls: how the stream is driven.
+            rows: the number of steps of each of the model's rows, by the row's name.
+        """
         self._pipeline = pipeline
         self._source = source
-        self._steps = tuple(steps)
-        self._name = name
-        self._controls = Controls(motion="absolute" if case.protocol == "self" else "relative")
+        self._rows = rows
+        self._controls = controls
         self._state = pipeline.open_stream(source, self._controls)
 
     def skip(self, frame: ImageU8) -> None:
@@ -85,19 +101,32 @@ class PipelineCase:
             frame, self._source, self._state, self._controls
         )
         rows = {COMPOSITE_ROW: condition.composite}
-        for num_steps in self._steps:
-            controls = replace(self._controls, num_steps=num_steps)
-            rows[step_row(self._name, num_steps)] = self._pipeline.generate(
-                condition, self._source, controls
-            )
+        rows.update(generated_rows(self._pipeline, condition, self._source, self._rows))
         if truth is not None:
             rows[CEILING_ROW] = self._pipeline.reconstruct(truth, condition, self._source)
         return rows
 
 
-def step_row(name: str, num_steps: int) -> str:
-    """The row name of a model at a number of steps."""
-    return f"{name}, {num_steps} step{'s' if num_steps > 1 else ''}"
+def case_controls(case: Case, settings: CrossSettings) -> Controls:
+    """How a case is driven: in self absolutely, in the source's own light."""
+    if case.protocol == "self":
+        return Controls(motion="absolute")
+    return Controls(motion=settings.motion, light=settings.light)
+
+
+def step_rows(name: str, steps: Sequence[int]) -> dict[str, int]:
+    """The rows of a model: their names and numbers of steps."""
+    return {f"{name}, {count} step{'s' if count > 1 else ''}": count for count in steps}
+
+
+def generated_rows(
+    pipeline: Pipeline, condition: Condition, source: Source, rows: Mapping[str, int]
+) -> dict[str, JudgedPart]:
+    """The pictures that a model makes of one condition, by row name."""
+    return {
+        name: pipeline.generate(condition, source, Controls(num_steps=num_steps))
+        for name, num_steps in rows.items()
+    }
 
 
 class VideoCase:

@@ -96,19 +96,22 @@ class RealismMeter:
 
 
 def warnings(results: Mapping[str, Mapping[str, Realism]]) -> list[str]:
-    """A sentence for each protocol with too few pictures for a covariance of full rank."""
+    """What sets too small for a covariance, or for one of full rank, mean for the figures."""
+    fewest = {
+        protocol: min(min(row.num_outputs, row.num_real) for row in rows.values())
+        for protocol, rows in results.items()
+    }
+    none = [f"{protocol} {num}" for protocol, num in fewest.items() if num < 2]
+    few = [f"{name} {num}" for name, num in fewest.items() if 2 <= num < FULL_RANK_PICTURES]
     sentences = []
-    for protocol, rows in results.items():
-        fewest = min(min(row.num_outputs, row.num_real) for row in rows.values())
-        if fewest < 2:
-            sentences.append(
-                f"{protocol}: {fewest} pictures give no covariance, so no Fréchet distance: "
-                "measure 2 frames at least"
-            )
-        elif fewest < FULL_RANK_PICTURES:
-            sentences.append(
-                f"{protocol}: N = {fewest} is below {FULL_RANK_PICTURES}, the covariance has no "
-                "full rank and the Fréchet distance is too large: compare rows of one run only, or "
-                "read the kernel distance"
-            )
+    if none:
+        sentences.append(
+            f"Too few pictures for a covariance, so no Fréchet distance ({', '.join(none)}): "
+            "measure 2 frames or more"
+        )
+    if few:
+        sentences.append(
+            f"Fewer than {FULL_RANK_PICTURES} pictures ({', '.join(few)}): the Fréchet distance is "
+            "too large, so compare it within this run only, or read the kernel distance"
+        )
     return sentences

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from difffae.metrics.edit_matrix import AttributeDistances, EditMatrix, relative, target
 from difffae.metrics.motion import SIGNALS, STILL_BELOW
+from difffae.metrics.realism import Realism
 from difffae.metrics.scores import PersonScores, Scores
 
 # heading, field of Scores, decimals
@@ -29,13 +31,59 @@ COMPOSITE_ROW = "composite, no network"
 
 
 @dataclass(frozen=True, kw_only=True)
+class InstrumentNames:
+    """What measured, by name; None where a figure was not measured.
+
+    Attributes:
+        tracker: reads APD, AED and ALD.
+        has_jaw: whether its expression ends with a jaw.
+        embedder: of CSIM.
+        realism: features of FID and KID.
+        realism_columns: what the two are called on these features.
+        crop: what of the pictures FID and KID see.
+        perceptual: network of LPIPS.
+        temporal: tLP, or the stand-in's name.
+        cross: how the cross protocol is driven.
+    """
+
+    tracker: str | None = None
+    has_jaw: bool = False
+    embedder: str | None = None
+    realism: str | None = None
+    realism_columns: tuple[str, str] = ("FID", "KID x1000")
+    crop: str = "the whole picture."
+    perceptual: str | None = None
+    temporal: str = "tFD"
+    cross: str = "motion relative to the driver's first frame, the source's own light"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """All rows of a run, by protocol ("self", "cross") and then by row name."""
+    """All rows of a run.
+
+    Attributes:
+        title: of the tables.
+        rows: by protocol (self, cross, light, relight) and then by row name.
+        settings: of the run.
+        cases: protocol, source, driver, person of each.
+        instruments: what measured.
+        realism: FID and KID by protocol and row.
+        edits: the disentanglement matrix; None where that was not measured.
+        warnings: what a reader must know before using the figures.
+    """
 
     title: str
     rows: Mapping[str, Mapping[str, PersonScores]]
     settings: Mapping[str, object]
-    cases: list[dict[str, str]]  # protocol, source, driver, person
+    cases: list[dict[str, str]]
+    instruments: InstrumentNames = field(default_factory=InstrumentNames)
+    realism: Mapping[str, Mapping[str, Realism]] = field(default_factory=dict)
+    edits: EditMatrix | None = None
+    warnings: tuple[str, ...] = ()
+
+    def realism_of(self, protocol: str, row: str) -> Realism:
+        """FID and KID of a row; NaN where not measured."""
+        return self.realism.get(protocol, {}).get(row, Realism())
 
 
 def legend() -> str:
@@ -124,13 +172,50 @@ def _or_none(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def as_json(report: Report) -> str:
-    """Everything: settings, cases, figures of every row and person."""
+def _plain_fields(value: Realism | AttributeDistances) -> dict[str, object]:
+    fields = dataclasses.asdict(value)
+    return {k: _or_none(v) if isinstance(v, float) else v for k, v in fields.items()}
+
+
+def _plain_edits(edits: EditMatrix) -> dict[str, object]:
+    """Every cell with its distance, its share of the natural spread, and its target."""
+    spread = dataclasses.asdict(edits.spread)
+    rows = {
+        row: {
+            edit: {
+                **{
+                    name: {
+                        "distance": _or_none(value),
+                        "relative": _or_none(relative(value, spread[name])),
+                        "target": target(edit, name),
+                    }
+                    for name, value in dataclasses.asdict(distances).items()
+                    if name != "csim"
+                },
+                "csim": _or_none(distances.csim),
+            }
+            for edit, distances in by_edit.items()
+        }
+        for row, by_edit in edits.rows.items()
+    }
+    return {
+        "rows": rows,
+        "natural_spread": _plain_fields(edits.spread),
+        "num_pairs": edits.num_pairs,
+        "num_queries": edits.num_queries,
+    }
+
+
+def as_json(report: Report, **extra: object) -> str:
+    """Everything: settings, cases, figures of every row and person; `extra` is added as it is."""
     rows = [
         {
             "protocol": protocol,
             "row": name,
             "mean": _plain(row.mean),
+            "videos": _plain(row.videos),
+            "num_videos": row.num_videos,
+            "realism": _plain_fields(report.realism_of(protocol, name)),
             "people": {person: _plain(scores) for person, scores in row.people.items()},
         }
         for protocol, named in report.rows.items()
@@ -141,5 +226,9 @@ def as_json(report: Report) -> str:
         "settings": dict(report.settings),
         "cases": report.cases,
         "rows": rows,
+        "instruments": dataclasses.asdict(report.instruments),
+        "disentanglement": None if report.edits is None else _plain_edits(report.edits),
+        "warnings": list(report.warnings),
+        **extra,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

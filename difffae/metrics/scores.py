@@ -1,7 +1,7 @@
 """Measurements of frames gathered into those of a clip, of a person, of a method."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,15 @@ class Scores:
     face_psnr_db: float = NAN
     ssim: float = NAN
     feature_distance: float = NAN
+    lpips: float = NAN  # AlexNet v0.1, with the user's weights only
     identity: float = NAN  # cosine to the true frame (self) or to the source (cross)
+    csim: float = NAN  # cosine to the source, whatever the protocol
+    apd_rad: float = NAN  # the paper's attributes, see their modules
+    apd_deg: float = NAN
+    aed: float = NAN
+    aed_jaw: float = NAN
+    ald: float = NAN
+    temporal: float = NAN  # tLP, or tFD where no LPIPS weights are given
     pose_error_deg: float = NAN
     expression_error: float = NAN
     correlation: float = NAN  # mean over the signals that the driver moves
@@ -45,10 +53,19 @@ def _mean(values: Sequence[float | tuple[float, ...]]) -> float | tuple[float, .
 
 @dataclass(frozen=True, kw_only=True)
 class PersonScores:
-    """A person's figures (means over the clips) and those of all people (means over people)."""
+    """A person's figures (means over the clips) and those of all people.
+
+    Attributes:
+        people: by person.
+        mean: over people.
+        videos: mean over videos, as the paper's lineage does (model.md 5.2).
+        num_videos: how many.
+    """
 
     people: dict[str, Scores]
     mean: Scores
+    videos: Scores = field(default_factory=Scores)
+    num_videos: int = 0
 
 
 def by_person(clips: Iterable[tuple[str, Scores]]) -> PersonScores:
@@ -56,5 +73,11 @@ def by_person(clips: Iterable[tuple[str, Scores]]) -> PersonScores:
     grouped: dict[str, list[Scores]] = {}
     for person, scores in clips:
         grouped.setdefault(person, []).append(scores)
+    videos = [scores for listed in grouped.values() for scores in listed]
     people = {person: mean_scores(scores) for person, scores in grouped.items()}
-    return PersonScores(people=people, mean=mean_scores(list(people.values())))
+    return PersonScores(
+        people=people,
+        mean=mean_scores(list(people.values())),
+        videos=mean_scores(videos),
+        num_videos=len(videos),
+    )

@@ -66,9 +66,27 @@ def test_files_of_other_networks_are_refused_by_their_first_difference(
         load_fid_inception(path)
 
 
-def test_the_published_pickle_is_answered_with_how_to_convert_it(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"safetensors: run python -c .*weights_only=True"):
-        load_fid_inception(tmp_path / "pt_inception-2015-12-05-6726825d.pth")
+def test_the_published_file_is_read_as_torch_saved_it(
+    weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
+    torch.save(weights, path, _use_new_zipfile_serialization=False)
+    got = load_fid_inception(path).state_dict()["Mixed_7c.branch1x1.conv.weight"]
+    assert torch.equal(got, weights["Mixed_7c.branch1x1.conv.weight"])
+
+
+def test_a_pickle_that_would_run_code_or_ends_early_is_refused(
+    weights: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"fc.bias": weights["fc.bias"], "call": print}, path)
+    with pytest.raises(WeightsError, match="damaged or holds more than tensors"):
+        load_fid_inception(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(WeightsError, match="damaged or holds more than tensors"):
+        load_fid_inception(path)
+    with pytest.raises(WeightsError, match="no weights at"):
+        load_fid_inception(tmp_path / "gone.pth")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

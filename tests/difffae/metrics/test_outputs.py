@@ -9,10 +9,13 @@ from difffae.face.crop import CropBox
 from difffae.metrics.outputs import (
     CEILING_ROW,
     Case,
+    CrossSettings,
     PipelineCase,
     VideoCase,
     View,
+    case_controls,
     covered_protocols,
+    step_rows,
 )
 from difffae.metrics.report import COMPOSITE_ROW
 from evaluation_media import FakePipeline, write_video
@@ -25,7 +28,9 @@ CROSS = Case(protocol="cross", source=ANNA, driver=BEA)
 
 def open_case(pipeline: FakePipeline, case: Case, portrait: ImageU8) -> PipelineCase:
     source = pipeline.encode_source(portrait)
-    return PipelineCase(pipeline, source, case, steps=(1, 4), name="lite-256")  # type: ignore[arg-type]
+    controls = case_controls(case, CrossSettings())
+    rows = step_rows("lite-256", (1, 4))
+    return PipelineCase(pipeline, source, controls, rows=rows)  # type: ignore[arg-type]
 
 
 def test_videos_are_named_like_the_driver_and_in_cross_after_the_source_too() -> None:
@@ -38,6 +43,13 @@ def test_self_is_driven_absolutely_and_cross_relatively(portrait: ImageU8) -> No
     open_case(pipeline, SELF, portrait)
     open_case(pipeline, CROSS, portrait)
     assert pipeline.motions == ["absolute", "relative"]
+
+
+def test_strangers_may_be_driven_as_the_paper_does() -> None:
+    paper = CrossSettings(motion="absolute", light="driver")
+    controls = case_controls(CROSS, paper)
+    assert (controls.motion, controls.light) == ("absolute", "driver")
+    assert case_controls(SELF, paper).light == "source"
 
 
 def test_rows_are_composite_each_number_of_steps_and_the_ceiling(portrait: ImageU8) -> None:

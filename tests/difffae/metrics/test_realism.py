@@ -32,7 +32,7 @@ def test_each_row_is_compared_with_all_real_frames(embedding: SqueezeNetEmbeddin
     assert model.kernel == pytest.approx(1000 * squared_mmd(OUTPUTS, REAL))
     assert (model.num_outputs, model.num_real, model.num_subsets) == (9, 12, 1)
     assert copy.frechet == pytest.approx(0, abs=1e-6)
-    assert "N = 9 is below 2048" in warnings(results)[0]
+    assert warnings(results)[0].startswith("Fewer than 2048 pictures (self 9): the Fréchet")
 
 
 def test_one_picture_gives_no_distance_and_a_sentence(embedding: SqueezeNetEmbedding) -> None:
@@ -42,7 +42,8 @@ def test_one_picture_gives_no_distance_and_a_sentence(embedding: SqueezeNetEmbed
     results = meter.results()
     assert math.isnan(results["cross"]["model"].frechet)
     assert warnings(results) == [
-        "cross: 1 pictures give no covariance, so no Fréchet distance: measure 2 frames at least"
+        "Too few pictures for a covariance, so no Fréchet distance (cross 1): measure 2 frames or "
+        "more"
     ]
 
 

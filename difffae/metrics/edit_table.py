@@ -1,0 +1,88 @@
+"""The disentanglement matrix as text: a line an edit, a column an attribute."""
+
+import math
+
+from rich.table import Table
+
+from difffae.metrics.edit_matrix import (
+    ATTRIBUTES,
+    EDITS,
+    AttributeDistances,
+    EditMatrix,
+    relative,
+    target,
+)
+
+TITLE = "Disentanglement: one attribute taken from the query, all read again"
+CAPTION = (
+    "Each cell: distance, and in brackets relative to the mean distance of source and query (the "
+    "natural spread): 0 is perfect, 1 as far off as another person's picture. * is edited: its "
+    "distance is to the query; the others' are to the source. The edit nothing shows the noise of "
+    "model and reading. pose in degrees, expression and shape in standard deviations, CSIM raw, to "
+    "the source."
+)
+_DECIMALS = {"pose": 2, "expression": 3, "light": 4, "shape": 3}
+_SPREAD = "natural spread"
+
+
+def headings() -> list[str]:
+    """The matrix's columns."""
+    return ["output", "edit", "pose ° ↓", "expression ↓", "light ↓", "shape ↓", "CSIM ↑"]
+
+
+def _cell(edit: str, name: str, distances: AttributeDistances, spread: AttributeDistances) -> str:
+    value = float(getattr(distances, name))
+    share = relative(value, float(getattr(spread, name)))
+    if not math.isfinite(value):
+        return "-"
+    mark = "*" if target(edit, name) == "query" else ""
+    bracket = f"{share:.2f}" if math.isfinite(share) else "-"
+    return f"{value:.{_DECIMALS[name]}f} ({bracket}){mark}"
+
+
+def _csim(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "-"
+
+
+def lines(matrix: EditMatrix) -> list[list[str]]:
+    """A line for each row's edit, and the spread last."""
+    found = [
+        [
+            row,
+            edit,
+            *(_cell(edit, name, distances, matrix.spread) for name in ATTRIBUTES),
+            _csim(distances.csim),
+        ]
+        for row, edits in matrix.rows.items()
+        for edit, distances in edits.items()
+    ]
+    spread = [_cell("nothing", name, matrix.spread, matrix.spread) for name in ATTRIBUTES]
+    return [*found, [_SPREAD, "", *spread, _csim(matrix.spread.csim)]]
+
+
+def markdown_sections(matrix: EditMatrix) -> list[str]:
+    """The matrix in Markdown."""
+    columns = headings()
+    count = f"{matrix.num_pairs} pairs of clips, {matrix.num_queries} queries."
+    return [
+        f"## {TITLE}",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * 2 + "---:|" * (len(columns) - 2),
+        *("| " + " | ".join(line) + " |" for line in lines(matrix)),
+        "",
+        f"{CAPTION} {count}",
+        "",
+    ]
+
+
+def table(matrix: EditMatrix) -> Table:
+    """The matrix as a rich table, a section for each row."""
+    drawn = Table(title=TITLE, caption=CAPTION, caption_justify="left")
+    for index, heading in enumerate(headings()):
+        drawn.add_column(heading, justify="left" if index < 2 else "right", no_wrap=True)
+    for index, line in enumerate(lines(matrix)):
+        if index and index % len(EDITS) == 0:
+            drawn.add_section()
+        drawn.add_row(*line)
+    return drawn
