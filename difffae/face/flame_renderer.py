@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8, Lighting, Points3
 from difffae.face.albedo import AlbedoModel
 from difffae.face.appearance import Appearance
-from difffae.face.deca import NUM_ALBEDO, NUM_EXPRESSION, Deca
+from difffae.face.deca import (
+    NUM_ALBEDO,
+    NUM_DETAIL,
+    NUM_EXPRESSION,
+    NUM_JAW,
+    NUM_SHAPE,
+    Deca,
+)
 from difffae.face.detail import (
     UV_SIZE,
     DetailMaps,
@@ -26,7 +33,7 @@ from difffae.face.detail import (
     mesh_normals,
 )
 from difffae.face.flame import FlameModel
-from difffae.face.lighting import basis
+from difffae.face.lighting import basis, uniform_lighting
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import EMPTY, Fragments, Rasterize, interpolate, rasterize
 from difffae.face.renderer import Condition
@@ -127,6 +134,20 @@ class FlameRenderer:
             person_mask=covered,
             warp=None,
         )
+
+    def warm_up(self) -> None:
+        """Render once, so that the compiled loops are there before the first real frame."""
+        middle = np.full(2, self._size / 2, np.float32)
+        head = FaceParameters(
+            shape=np.zeros(NUM_SHAPE, np.float32),
+            expression=np.zeros(NUM_EXPRESSION + NUM_JAW, np.float32),
+            gaze=np.zeros(4, np.float32),
+            rotation=np.zeros(3, np.float32),
+            scale=self._size / 4,
+            translation=middle,
+        )
+        detail = np.zeros(NUM_DETAIL, np.float32)
+        self.condition(head, Appearance(lighting=uniform_lighting(), detail=detail))
 
     def _colours(
         self,

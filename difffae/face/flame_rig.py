@@ -19,6 +19,7 @@ from difffae.face.flame_renderer import (
     FlameParts,
     FlameRenderer,
 )
+from difffae.face.licensed import LicensedFiles
 from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.pytorch3d import rasterize_pytorch3d
@@ -135,18 +136,27 @@ def load_flame_rig(config: FaceConfig, size: int, device: str = "cpu") -> FlameR
         LicensedFileError: a file that is needed is missing, or one cannot be used.
     """
     files = config.licensed
-    flame, template, weights = (files.require(key) for key in ("flame", "template", "deca"))
-    landmarks = None if files.landmarks is None else files.require("landmarks")
-    detail = None
-    if files.uv_mask is not None or files.displacement is not None:
-        detail = load_detail_maps(files.require("uv_mask"), files.require("displacement"))
-    deca = load_deca(weights, device)
+    paths = {key: files.require(key) for key in _needed(files)}
+    deca = load_deca(paths["deca"], device)
     parts = FlameParts(
-        model=load_flame(flame, landmarks),
-        template=load_template(template),
-        albedo=mean_albedo() if files.albedo is None else load_albedo(files.require("albedo")),
+        model=load_flame(paths["flame"], paths.get("landmarks")),
+        template=load_template(paths["template"]),
+        albedo=load_albedo(paths["albedo"]) if "albedo" in paths else mean_albedo(),
         deca=deca,
-        detail=detail,
+        detail=load_detail_maps(paths["uv_mask"], paths["displacement"])
+        if "uv_mask" in paths
+        else None,
     )
     raster = rasterize if config.rasterizer == "numba" else rasterize_pytorch3d
-    return FlameRig(deca, FlameRenderer(parts, size, raster))
+    renderer = FlameRenderer(parts, size, raster)
+    renderer.warm_up()
+    return FlameRig(deca, renderer)
+
+
+def _needed(files: LicensedFiles) -> list[str]:
+    """The keys of all files to be read; mask and displacement of the detail go together."""
+    keys = ["flame", "template", "deca"]
+    keys += [key for key in ("albedo", "landmarks") if getattr(files, key) is not None]
+    if files.uv_mask is not None or files.displacement is not None:
+        keys += ["uv_mask", "displacement"]
+    return keys
