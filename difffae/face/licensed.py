@@ -17,7 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from difffae.pickled_arrays import read_object_npy, read_pickle
-from difffae.restricted_pickle import RestrictedPickleError
+from difffae.restricted_pickle import DamagedPickleError, RefusedPickleError
 
 CONFIG_KEY = "model.face.licensed"
 AnyArray = NDArray[np.generic]
@@ -188,29 +188,6 @@ class LicensedFiles:
         return path
 
 
-def check_file(files: LicensedFiles, key: str) -> str | None:
-    """Check one file as far as that goes without running its network.
-
-    Returns:
-        Which publication it is, where its hash is known.
-
-    Raises:
-        LicensedFileError: the file is not set, not there, damaged, or another than expected.
-    """
-    if key == "arcface":
-        if files.arcface is None:
-            raise not_set(key)
-        return None
-    path = files.require(key)
-    if key == "template":
-        from difffae.face.template import load_template
-
-        load_template(path)
-    if LICENSED[key].layouts:
-        read_arrays(key, path)
-    return publication(key, path)
-
-
 def not_set(key: str) -> LicensedFileError:
     """The error for a file that is needed and has no path in the configuration."""
     return LicensedFileError(
@@ -267,7 +244,9 @@ def read_arrays(key: str, path: Path) -> tuple[str, dict[str, AnyArray]]:
     """
     try:
         found = _read(path)
-    except (RestrictedPickleError, safetensors.SafetensorError, zipfile.BadZipFile) as error:
+    except RefusedPickleError as error:
+        raise unusable(key, path, str(error)) from error
+    except (DamagedPickleError, safetensors.SafetensorError, zipfile.BadZipFile) as error:
         raise unusable(key, path, f"it is damaged or no file of this kind ({error})") from error
     except (OSError, ValueError, EOFError) as error:
         raise unusable(key, path, f"it cannot be read ({error})") from error

@@ -16,9 +16,9 @@ from difffae.face.licensed import (
     LicensedFile,
     LicensedFileError,
     LicensedFiles,
-    check_file,
     publication,
 )
+from difffae.face.licensed_check import NOT_SET, check_file, check_files
 from licensed_head import synthetic_flame
 from licensed_media import embedding, with_file, write_flame, write_licensed_files
 from licensed_pickles import python2_pickle
@@ -71,7 +71,23 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_whole_files_pass(files: LicensedFiles) -> None:
     for key in ("flame", "albedo", "template", "landmarks", "uv_mask", "displacement"):
         assert check_file(files, key) is None  # whole, of no known publication
-    assert check_file(LicensedFiles(arcface="buffalo_l"), "arcface") is None
+    states = {state.file.key: state for state in check_files(files)}
+    assert list(states) == list(LICENSED)
+    for key, state in states.items():
+        is_given = key not in ("deca", "arcface")
+        assert state.is_usable == is_given
+        assert state.state == ("holds what is expected" if is_given else NOT_SET)
+
+
+def test_the_state_of_a_bad_file_is_its_error(files: LicensedFiles, tmp_path: Path) -> None:
+    for key in ("deca", "arcface", "uv_mask"):
+        path = tmp_path / "file.onnx"
+        path.write_bytes(b"nothing of the sort")
+        given = with_file(files, **{key: str(path) if key == "arcface" else path})
+        (state,) = (state for state in check_files(given) if state.file.key == key)
+        assert not state.is_usable
+        assert state.path == str(path)
+        assert state.state.startswith(f"cannot use {path} ({CONFIG_KEY}.{key}): ")
 
 
 @pytest.mark.parametrize("key", ["flame", "albedo", "template", "landmarks", "displacement"])
