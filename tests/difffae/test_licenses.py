@@ -8,7 +8,9 @@ import torch
 from rich.console import Console
 
 from difffae.checkpoint import save_tensors, sha256
+from difffae.face.licensed import LICENSED
 from difffae.licenses import main, print_ledger
+from licensed_media import write_template
 
 
 @pytest.fixture
@@ -79,3 +81,31 @@ def test_exit_status_tells_good_changed_and_absent_apart(
     capsys.readouterr()
     assert main(["--weights", str(tmp_path_factory.mktemp("empty"))]) == 2
     assert capsys.readouterr().err.startswith("no ledger at")
+
+
+def test_licensed_files_of_a_configuration_are_printed_with_their_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "900")
+    template = write_template(tmp_path / "head_template.obj")
+    config = tmp_path / "model.yaml"
+    text = f"model: {{face: {{licensed: {{template: {template}}}}}}}"
+    config.write_text(text)
+    assert main(["--config", str(config)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 1 files that are set can be used" in printed
+    for row in LICENSED.values():
+        assert f"model.face.licensed.{row.key}" in printed
+    assert printed.count("not set") == len(LICENSED) - 1
+    config.write_text(text.replace(str(template), str(tmp_path)))
+    assert main(["--config", str(config)]) == 1
+    printed = capsys.readouterr().out
+    assert "where there is no file" in printed
+    assert "0 of 1 files that are set can be used" in printed
+
+
+def test_a_configuration_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml is not a model configuration" in capsys.readouterr().err
