@@ -1,7 +1,8 @@
 """What a configuration builds: its path in; layers, parameters, FLOPs and attention sites out.
 
 `python -m difffae.describe configs/paper-512.yaml --json sizes.json` builds every network on
-torch's meta device, where nothing is stored, and runs one picture through each.
+torch's meta device, where nothing is stored, and runs one picture through each. Any value of the
+configuration can be overridden, as in training.
 """
 
 import argparse
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from difffae.config import NUM_MASKS, ModelConfig
 from difffae.face.identity import ALIGNED_SIZE_PX
@@ -31,7 +33,7 @@ from difffae.sizes import (
     denoiser_parameters,
     network_sizes,
 )
-from difffae.training.config import Config, read_config
+from difffae.training.config import Config, TrainingConfig
 
 USER_ERROR = 2
 TABLE_WIDTH = 110  # a narrower terminal folds lines rather than cut figures off
@@ -42,8 +44,28 @@ _RUNS = {
     "identity_encoder": "source",
     "denoiser": "frame, each step",
 }
+# What the paper ablates (section 5.3), retrains (5.4) or leaves open.
+_SETTINGS = (
+    "model.region_encoder.num_slots",
+    "model.region_encoder.num_iterations",
+    "model.denoiser.identity_width",
+    "model.identity.kind",
+    "training.loss.attention",
+    "model.first_stage.kind",
+    "training.retrain_first_stage",
+    "model.sees_source",
+    "model.face.rig",
+    "model.face.background",
+    "model.face.light",
+    "model.parameterization.kind",
+    "model.schedule.has_zero_terminal_snr",
+    "training.loss.timestep_sampling",
+    "training.loss.latent_norm",
+)
 _SOURCE = ("encoder", "region_encoder", "identity_encoder")
 _FRAME = ("encoder", "decoder")
+
+Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +80,8 @@ class Description:
         uncounted: networks that come from the user's own files, and from where.
         denoiser: its parameters, with and without identity.
         attention_sites: where the denoiser attends to the slots.
-        settings: what the paper ablates or leaves open, by the key of the configuration.
+        settings: what the paper ablates or leaves open, by the key of the configuration; None where
+            that part is not configured.
     """
 
     config: str
@@ -68,38 +91,60 @@ class Description:
     uncounted: dict[str, str]
     denoiser: DenoiserParameters
     attention_sites: tuple[AttentionSite, ...]
-    settings: dict[str, str | int | float | bool]
+    settings: dict[str, Setting]
 
 
-def describe(path: Path) -> Description:
+def describe(path: Path, overrides: Sequence[str] = ()) -> Description:
     """Describe a configuration file; nothing is allocated.
+
+    Args:
+        path: of the file.
+        overrides: values that win over the file's, as on the command line:
+            "--model.region_encoder.num_slots", "8".
 
     Raises:
         ValueError: the file is no configuration, or its sizes do not make a network.
     """
-    config = read_config(path)
+    config = _read(path, overrides)
     model = config.model
-    has_arcface = model.identity.kind == "arcface"
     with _reported(path, "a network"), torch.device("meta"):
         networks = build_networks(model)
-    denoiser = cast(Denoiser, networks["denoiser"])
-    with _reported(path, "denoiser"):
-        sites = attention_sites(denoiser, _inputs(model)["denoiser"])
-        parameters = denoiser_parameters(denoiser)
+    with _reported(path, "region_encoder"):
+        inputs = _inputs(model, networks["region_encoder"])
     sizes = []
     for name, network in networks.items():
         with _reported(path, name):
-            sizes.append(network_sizes(name, network, _inputs(model)[name]))
+            sizes.append(network_sizes(name, network, inputs[name]))
+    denoiser = cast(Denoiser, networks["denoiser"])
+    has_arcface = model.identity.kind == "arcface"
     return Description(
-        config=str(path),
+        config=" ".join([str(path), *overrides]),
         latent=(model.denoiser.latent_channels, *2 * (model.denoiser.latent_size,)),
         condition_channels=model.denoiser.condition_channels,
         networks=tuple(sizes),
         uncounted={"identity_encoder": "face.licensed.arcface"} if has_arcface else {},
-        denoiser=parameters,
-        attention_sites=sites,
-        settings=_settings(config),
+        denoiser=denoiser_parameters(denoiser),
+        attention_sites=attention_sites(denoiser, inputs["denoiser"]),
+        settings={key: _value(config, key) for key in _SETTINGS},
     )
+
+
+def _read(path: Path, overrides: Sequence[str]) -> Config:
+    """The configuration with its overrides, read as training reads it.
+
+    Raises:
+        ValueError: the file or an override is missing or says what the schema does not know.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config", required=True)
+    parser.add_argument("--model", type=ModelConfig, default=ModelConfig())
+    parser.add_argument("--training", type=TrainingConfig, default=TrainingConfig())
+    try:
+        given = parser.instantiate(parser.parse_args([f"--config={path}", *overrides]))
+    except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be described: {reason}") from error
+    return Config(model=given.model, training=given.training)
 
 
 @contextmanager
@@ -116,46 +161,34 @@ def _reported(path: Path, name: str) -> Iterator[None]:
         raise ValueError(f"{path}: its sizes do not make {name}: {reason}") from error
 
 
-def _inputs(model: ModelConfig) -> dict[str, tuple[Tensor, ...]]:
+def _inputs(model: ModelConfig, region_encoder: nn.Module) -> dict[str, tuple[Tensor, ...]]:
     """Arguments of every network, of batch 1, on the meta device."""
     size = (model.denoiser.latent_size, model.denoiser.latent_size)
-    with torch.device("meta"):
+    with torch.device("meta"), torch.no_grad():
         latent = torch.empty(1, model.denoiser.latent_channels, *size)
-        slots = torch.empty(1, model.region_encoder.num_slots, model.region_encoder.slot_width)
         shown = torch.empty(1, 3 + NUM_MASKS, model.image_size, model.image_size)
+        region = torch.empty(1, 3, model.region_size, model.region_size)
         return {
             "encoder": (torch.empty(1, 3, model.image_size, model.image_size),),
             "decoder": (latent, shown) if model.is_decoder_conditional else (latent,),
-            "region_encoder": (torch.empty(1, 3, model.region_size, model.region_size),),
+            "region_encoder": (region,),
             "identity_encoder": (torch.empty(1, 3, ALIGNED_SIZE_PX, ALIGNED_SIZE_PX),),
             "denoiser": (
                 latent,
                 torch.empty(1),
                 torch.empty(1, model.denoiser.condition_channels, *size),
-                slots,
+                region_encoder(region)[0],
                 torch.empty(1, model.identity.width),
             ),
         }
 
 
-def _settings(config: Config) -> dict[str, str | int | float | bool]:
-    """What the paper ablates (section 5.4) or leaves open, by key."""
-    model = config.model
-    first_stage = f"{model.first_stage.kind}-f8" if model.first_stage else "bundled autoencoder"
-    return {
-        "model.region_encoder.num_slots": model.region_encoder.num_slots,
-        "model.region_encoder.num_iterations": model.region_encoder.num_iterations,
-        "model.denoiser.identity_width": model.denoiser.identity_width,
-        "model.identity.kind": model.identity.kind,
-        "training.loss.attention": config.training.loss.attention,
-        "model.first_stage": first_stage,
-        "model.sees_source": model.sees_source,
-        "model.face.rig": model.face.rig,
-        "model.face.background": model.face.background,
-        "model.face.light": model.face.light,
-        "model.parameterization.kind": model.parameterization.kind,
-        "model.schedule.has_zero_terminal_snr": model.schedule.has_zero_terminal_snr,
-    }
+def _value(config: Config, key: str) -> Setting:
+    """A value by its key; None where a part on the way is not configured."""
+    value: Any = config
+    for part in key.split("."):
+        value = None if value is None else getattr(value, part)
+    return cast(Setting, value)
 
 
 def tables(description: Description) -> Iterator[Table]:
@@ -245,13 +278,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Describe and print; return 0, or 2 after one line on what is wrong and what to do."""
     parser = argparse.ArgumentParser(
         prog="python -m difffae.describe",
-        description="Count the networks of a configuration without building them.",
+        description="Count the networks of a configuration without building them. Any value of the "
+        "configuration can be overridden: --model.region_encoder.num_slots 8",
+        allow_abbrev=False,
     )
     parser.add_argument("config", type=Path, help="YAML configuration")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures here")
-    options = parser.parse_args(arguments)
+    options, overrides = parser.parse_known_args(arguments)
     try:
-        description = describe(options.config)
+        description = describe(options.config, overrides)
         if options.json is not None:
             options.json.write_text(as_json(description), encoding="utf-8")
     except (ValueError, OSError) as error:

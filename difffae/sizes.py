@@ -50,7 +50,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSite:
-    """A place where pixels attend to the slots, whose map enters A_cross (paper eq. 8).
+    """A place where pixels attend to the slots, whose map enters A_cross (paper eq. 7).
 
     Attributes:
         name: where it is in the denoiser.

@@ -150,7 +150,7 @@ def test_the_first_stages_are_counted_as_published(
     description = describe(write_config(tmp_path, repository, first_stage=first_stage))
     parts = network(description, "encoder").parameters, network(description, "decoder").parameters
     assert sum(parts) == parameters
-    assert description.settings["model.first_stage"] == first_stage["kind"] + "-f8"
+    assert description.settings["model.first_stage.kind"] == first_stage["kind"]
 
 
 def test_without_identity_there_are_no_heads(repository: Path, tmp_path: Path) -> None:
@@ -164,6 +164,24 @@ def test_eight_slots_are_eight_tokens_at_every_site(repository: Path, tmp_path: 
     description = describe(write_config(tmp_path, repository, region_encoder__num_slots=8))
     assert {site.num_tokens for site in description.attention_sites} == {8}
     assert description.settings["model.region_encoder.num_slots"] == 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        (("--model.region_encoder.num_slots", "2"), "model.region_encoder.num_slots", 2),
+        (("--training.loss.attention=0",), "training.loss.attention", 0),
+        (("--model.denoiser.identity_width", "0"), "model.denoiser.identity_width", 0),
+    ],
+)
+def test_an_override_wins_over_the_file(
+    repository: Path, overrides: tuple[str, ...], key: str, value: float
+) -> None:
+    description = describe(repository / "configs" / "tiny.yaml", overrides)
+    assert description.settings[key] == value
+    assert overrides[0] in description.config
+    tokens = 2 if key.endswith("num_slots") else 4
+    assert {site.num_tokens for site in description.attention_sites} == {tokens}
 
 
 def test_arcface_is_named_and_not_counted(repository: Path, tmp_path: Path) -> None:
@@ -248,6 +266,8 @@ def test_a_missing_file_and_an_unwritable_one_are_one_line(
     assert main([str(tmp_path / "none.yaml")]) == 2
     assert "none.yaml" in capsys.readouterr().err
     config = repository / "configs" / "tiny.yaml"
+    assert main([str(config), "--model.nothing", "1"]) == 2
+    assert "nothing" in capsys.readouterr().err
     assert main([str(config), "--json", str(tmp_path / "no" / "sizes.json")]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
