@@ -19,6 +19,7 @@ from difffae.face.renderer import vertex_normals
 
 SIDE_STRENGTH = 0.45  # of the directional term: shading from about 0.55 to 1.45
 FEATHER_PX = 3.0
+_LEAST_WEIGHT = 1e-3
 
 
 def _from_direction(x: float, y: float) -> Lighting:
@@ -61,7 +62,9 @@ def relight(image: ImageU8, points: Points3, light: Lighting, triangles: Triangl
     shading = shade(normals, light)
     fragments = rasterize(mesh, triangles, image.shape[0])
     covered = (fragments.pix_to_face >= 0).astype(np.float32)
-    factor = interpolate(fragments, triangles, shading)
-    soft = np.clip(2 * cv2.GaussianBlur(covered, (0, 0), FEATHER_PX) - 1, 0, 1)[..., None]
-    lit = image * (1 + soft * (factor - 1))
+    inside = interpolate(fragments, triangles, shading)
+    near = cv2.GaussianBlur(covered, (0, 0), FEATHER_PX)[..., None]
+    around = cv2.GaussianBlur(inside, (0, 0), FEATHER_PX) / np.maximum(near, _LEAST_WEIGHT)
+    factor = np.where(covered[..., None] > 0, inside, around)  # eyes and mouth are not in the mesh
+    lit = image * (1 + np.clip(2 * near - 1, 0, 1) * (factor - 1))
     return np.asarray(np.clip(np.rint(lit), 0, 255), np.uint8)

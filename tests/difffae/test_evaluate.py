@@ -41,10 +41,19 @@ def test_a_perfect_method_scores_perfectly_in_table_json_and_markdown(
     assert copy["mean"]["correlation"] == pytest.approx(1)
     assert copy["mean"]["change"] == pytest.approx(1)
     assert unmoved["mean"]["correlation"] == 0
+    assert copy["videos"]["apd_rad"] == pytest.approx(0, abs=1e-3)
+    assert copy["videos"]["aed"] == pytest.approx(0, abs=0.02)
+    assert copy["videos"]["ald"] == pytest.approx(0, abs=1e-3)
+    assert 0.01 < unmoved["videos"]["apd_rad"] < 0.05  # 4.8 degrees about one of three axes
+    assert document["instruments"]["tracker"].startswith("facemesh rig (stand-in")
     assert set(copy["people"]) == {"anna", "bea"}
     assert "| self | copy | 60.00 |" in (tmp_path / "report" / "figures.md").read_text()
     grid = cv2.imread(str(tmp_path / "report" / "grid_self.png"))
     assert grid.shape[1] == 3 * 256
+    text = (tmp_path / "report" / "figures.md").read_text()
+    assert "| paper | DiffFAE | 31.83 |" in text
+    assert "| self | copy | - | 0.000" in text
+    assert "DiffusionRig" in printed
 
 
 def test_cross_pairs_are_listed_and_measured(
@@ -76,6 +85,11 @@ def test_cross_pairs_are_listed_and_measured(
         (["--weights-embedder", "/nowhere/a.onnx"], "no embedder at /nowhere/a.onnx"),
         (["--max-frames", "1"], "expected at least 2 frames"),
         (["--model", "/nowhere/model"], "/nowhere/model"),
+        (["--protocol", "swap"], "Got protocol 'swap'"),
+        (["--protocol", "light"], "no model for protocol light"),
+        (["--weights-inception", "/nowhere/i.pth"], "no weights at /nowhere/i.pth"),
+        (["--weights-lpips", "/nowhere/l.safetensors"], "/nowhere/l.safetensors"),
+        (["--tracker", "/nowhere/flame.yaml"], "/nowhere/flame.yaml"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
