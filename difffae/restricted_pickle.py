@@ -129,8 +129,8 @@ class PickleReader:
             raise
         except (ValueError, TypeError, LookupError, OverflowError, struct.error) as error:
             raise DamagedPickleError(
-                f"the pickle is damaged at byte {self._file.tell()} ({error}), expected a whole "
-                "one; fetch the file again"
+                f"the pickle breaks off at byte {self._file.tell()}: {error}; fetch the whole file "
+                "again"
             ) from error
 
     def _step(self) -> bool:
@@ -205,7 +205,7 @@ class PickleReader:
         if text not in _ADMITTED and not text.startswith(CHUMPY_PREFIX):
             raise RefusedPickleError(
                 f"the pickle asks for {text}, expected only arrays of numpy, scipy.sparse, chumpy "
-                "or torch; nothing of it was run: fetch the file again from its publisher"
+                "or torch; nothing of it was run"
             )
         self._push(Name(text=text))
 

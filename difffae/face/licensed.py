@@ -55,7 +55,7 @@ class LicensedFile:
 
 
 _MPI = "non-commercial research only, no redistribution (Max Planck Institute)"
-_DECA_DATA = "shipped in data/ of https://github.com/yfeng95/DECA"
+_DECA_DATA = "take it from data/ of https://github.com/yfeng95/DECA"
 _FLAME_ARRAYS: Mapping[str, Shape] = MappingProxyType(
     {
         "f": (9976, 3),
@@ -70,8 +70,8 @@ _FLAME_ARRAYS: Mapping[str, Shape] = MappingProxyType(
 _ROWS = (
     LicensedFile(
         key="flame",
-        file="generic_model.pkl",
-        purpose="FLAME, the head model (2020; flame2023.pkl and flame2023_Open.pkl are read too)",
+        file="generic_model.pkl, flame2023.pkl or flame2023_Open.pkl",
+        purpose="FLAME, the head model; DECA's codes are for FLAME 2020, generic_model.pkl",
         licence=f"FLAME 2020 and 2023: {_MPI}; FLAME 2023 Open: CC BY 4.0",
         source="register at https://flame.is.tue.mpg.de, download FLAME2020.zip and unpack it",
         layouts={"FLAME": _FLAME_ARRAYS},
@@ -82,16 +82,16 @@ _ROWS = (
         file="deca_model.tar",
         purpose="DECA's encoders and detail decoder",
         licence=f"{_MPI}, no training for commercial use",
-        source="register at https://deca.is.tue.mpg.de or follow the link in DECA's README",
+        source="accept the licence at https://github.com/yfeng95/DECA and download it by its link",
     ),
     LicensedFile(
         key="albedo",
-        file="FLAME_albedo_from_BFM.npz",
-        purpose="the albedo space DECA's codes were trained in (FLAME_texture.npz is read too)",
+        file="FLAME_albedo_from_BFM.npz or FLAME_texture.npz",
+        purpose="FLAME's texture space; DECA's codes are for the one made from BFM",
         licence="BFM: its own terms, non-commercial; FLAME_texture.npz: CC BY-NC-SA 4.0",
-        source="register for the Basel Face Model at https://faces.dmi.unibas.ch and convert it "
-        "with https://github.com/TimoBolkart/BFM_to_FLAME; FLAME_texture.npz is in "
-        "TextureSpace.zip at https://flame.is.tue.mpg.de",
+        source="register for BFM at https://faces.dmi.unibas.ch and convert it with "
+        "https://github.com/TimoBolkart/BFM_to_FLAME, or download TextureSpace.zip at "
+        "https://flame.is.tue.mpg.de",
         layouts={
             "BFM": {"MU": (...,), "PC": (..., 199)},
             "FLAME": {"mean": (...,), "tex_dir": (..., 200)},
@@ -136,10 +136,10 @@ _ROWS = (
     ),
     LicensedFile(
         key="arcface",
-        file="an ONNX file, or the pack buffalo_l or antelopev2 of insightface",
-        purpose="ArcFace, the identity",
+        file="ArcFace network (an .onnx file, or the name buffalo_l or antelopev2)",
+        purpose="the identity; the names are packs of insightface",
         licence="insightface's weights: non-commercial research only; its code: MIT",
-        source="https://github.com/deepinsight/insightface/tree/master/model_zoo",
+        source="download it from https://github.com/deepinsight/insightface/tree/master/model_zoo",
     ),
 )
 LICENSED: Mapping[str, LicensedFile] = MappingProxyType({row.key: row for row in _ROWS})
@@ -183,24 +183,23 @@ class LicensedFiles:
             raise not_set(key)
         if not path.is_file():
             raise LicensedFileError(
-                f"{CONFIG_KEY}.{key} is {path}, where there is no file; expected {_expected(key)}"
+                f"{CONFIG_KEY}.{key} is {path}, where there is no file; {_expected(key)}"
             )
         return path
 
 
 def not_set(key: str) -> LicensedFileError:
     """The error for a file that is needed and has no path in the configuration."""
+    row = LICENSED[key]
     return LicensedFileError(
-        f"{CONFIG_KEY}.{key} is not set, and this model needs the user's own {_expected(key)}, and "
-        f"set {CONFIG_KEY}.{key} to its path"
+        f"{CONFIG_KEY}.{key} is not set; this model needs your own {row.file}: {row.source}, and "
+        f"set {CONFIG_KEY}.{key} (licence: {row.licence})"
     )
 
 
 def unusable(key: str, path: Path, why: str) -> LicensedFileError:
     """The error for a file that is there and is not what is expected."""
-    return LicensedFileError(
-        f"cannot use {path} ({CONFIG_KEY}.{key}): {why}; expected {_expected(key)}"
-    )
+    return LicensedFileError(f"cannot use {path} ({CONFIG_KEY}.{key}): {why}; {_expected(key)}")
 
 
 def publication(key: str, path: Path) -> str | None:
@@ -247,7 +246,7 @@ def read_arrays(key: str, path: Path) -> tuple[str, dict[str, AnyArray]]:
     except RefusedPickleError as error:
         raise unusable(key, path, str(error)) from error
     except (DamagedPickleError, safetensors.SafetensorError, zipfile.BadZipFile) as error:
-        raise unusable(key, path, f"it is damaged or no file of this kind ({error})") from error
+        raise unusable(key, path, f"damaged or no file of this kind ({error})") from error
     except (OSError, ValueError, EOFError) as error:
         raise unusable(key, path, f"it cannot be read ({error})") from error
     layouts = LICENSED[key].layouts
@@ -301,6 +300,5 @@ def _listed(found: Mapping[str, object]) -> str:
 
 
 def _expected(key: str) -> str:
-    """What the file is, its licence and where to get it."""
-    row = LICENSED[key]
-    return f"{row.file} ({row.purpose}; licence: {row.licence}): {row.source}"
+    """What the file should be and where to get it."""
+    return f"expected {LICENSED[key].file}: {LICENSED[key].source}"

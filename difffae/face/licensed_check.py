@@ -11,14 +11,14 @@ from difffae.face.albedo import load_albedo
 from difffae.face.arcface import load_arcface
 from difffae.face.deca import load_deca
 from difffae.face.detail import load_detail_maps
-from difffae.face.flame import load_flame
+from difffae.face.flame import load_embedding, load_flame
 from difffae.face.licensed import (
     LICENSED,
     LicensedFile,
     LicensedFileError,
     LicensedFiles,
     not_set,
-    publication,
+    read_arrays,
 )
 from difffae.face.template import load_template
 
@@ -46,7 +46,7 @@ def check_file(files: LicensedFiles, key: str) -> str | None:
     """Load one file as the model would.
 
     Returns:
-        Which publication it is, where its hash is known.
+        Which publication FLAME is, where its hash is known.
 
     Raises:
         LicensedFileError: the file is not set, not there, damaged, or another than expected.
@@ -57,17 +57,20 @@ def check_file(files: LicensedFiles, key: str) -> str | None:
         load_arcface(files.arcface)
         return None
     path = files.require(key)
+    if key == "flame":
+        return load_flame(path).version
     loaders: Mapping[str, Callable[[Path], object]] = {
-        "flame": load_flame,
         "deca": load_deca,
         "albedo": load_albedo,
         "template": load_template,
-        "landmarks": lambda landmarks: load_flame(files.require("flame"), landmarks),
+        "landmarks": lambda landmarks: load_embedding(
+            landmarks, read_arrays("flame", files.require("flame"))[1]
+        ),
         "uv_mask": lambda mask: load_detail_maps(mask, files.require("displacement")),
         "displacement": lambda maps: load_detail_maps(files.require("uv_mask"), maps),
     }
     loaders[key](path)
-    return publication(key, path)
+    return None
 
 
 def check_files(files: LicensedFiles) -> list[LicensedState]:
@@ -83,5 +86,5 @@ def _state(files: LicensedFiles, row: LicensedFile) -> LicensedState:
         name = check_file(files, row.key)
     except LicensedFileError as error:
         return LicensedState(file=row, path=str(path), state=str(error), is_usable=False)
-    state = f"is {row.key} {name}" if name else "holds what is expected"
+    state = f"FLAME {name}" if name else "holds what is expected"
     return LicensedState(file=row, path=str(path), state=state, is_usable=True)

@@ -52,7 +52,7 @@ def test_a_file_that_is_not_set_names_file_registration_and_key(key: str) -> Non
     row = LICENSED[key]
     for part in (f"{CONFIG_KEY}.{key} is not set", row.file, row.licence, row.source):
         assert part in message
-    assert message.endswith(f"set {CONFIG_KEY}.{key} to its path")
+    assert f"and set {CONFIG_KEY}.{key} (licence: {row.licence})" in message
     assert "\n" not in message
 
 
