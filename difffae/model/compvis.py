@@ -271,7 +271,7 @@ def _expand(network: nn.Module, modules: Mapping[str, str]) -> dict[str, str]:
     names = {}
     for name in network.state_dict():
         layer, _, kind = name.rpartition(".")
-        if layer in modules:
+        if layer in modules and kind in ("weight", "bias"):
             names[name] = f"{modules[layer]}.{kind}"
     return names
 

@@ -279,10 +279,13 @@ class Quantized:
 class Codebook(nn.Module):
     """Vector quantisation with straight-through gradient (van den Oord et al. 2017, section 3)."""
 
+    idle: Tensor
+
     def __init__(self, num_codes: int, channels: int) -> None:
         super().__init__()
         bound = 1 / num_codes
         self.weight = nn.Parameter(torch.empty(num_codes, channels).uniform_(-bound, bound))
+        self.register_buffer("idle", torch.zeros(num_codes, dtype=torch.int64))
 
     def forward(self, raw: Latents) -> Quantized:
         """Each latent vector's nearest code by squared distance, in float32 under autocast too."""
@@ -291,6 +294,23 @@ class Codebook(nn.Module):
         codes = rearrange(F.embedding(indices, self.weight), "b h w c -> b c h w")
         latent = raw + (codes - raw).detach()
         return Quantized(latent=latent, vectors=codes, indices=indices)
+
+    @torch.no_grad()
+    def restart_idle(self, raw: Latents, quantized: Quantized, limit: int) -> None:
+        """Move codes that nothing was nearest to for `limit` calls onto latents drawn from these.
+
+        The random restarts of Dhariwal et al. 2020 (Jukebox, section 3.1): codes begin much closer
+        to one another than latents do, and without restarts few of them are ever used.
+        """
+        counts = torch.bincount(quantized.indices.flatten(), minlength=len(self.idle))
+        self.idle.add_(1).mul_(counts == 0)
+        vectors = rearrange(raw.detach().float(), "b c h w -> (b h w) c")
+        drawn = vectors[torch.randint(len(vectors), self.idle.shape, device=vectors.device)]
+        is_dead = self.idle >= limit
+        self.weight.copy_(torch.where(is_dead[:, None], drawn, self.weight))
+        self.idle.mul_(~is_dead)
+        if torch.distributed.is_initialized():  # the processes drew different latents
+            torch.distributed.broadcast(self.weight.data, src=0)
 
     @torch.no_grad()
     def _nearest(self, vectors: Float[Tensor, "n c"]) -> Int64[Tensor, " n"]:

@@ -114,6 +114,27 @@ def test_each_vector_becomes_its_nearest_code() -> None:
     torch.testing.assert_close(given.latent, wanted)
 
 
+def test_codes_that_nothing_was_nearest_to_restart_at_latents() -> None:
+    codebook = Codebook(6, 2)
+    with torch.no_grad():
+        codebook.weight.copy_(100 + torch.arange(12.0).view(6, 2))
+        codebook.weight[2:4] = torch.tensor([[0.0, 0.0], [5.0, 5.0]])
+    raw = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    raw[0, :, 0] += 5
+    before = codebook.weight.detach().clone()
+    for _ in range(2):
+        codebook.restart_idle(raw, codebook(raw), 3)
+    assert torch.equal(codebook.weight, before)
+    assert codebook.idle.tolist() == [2, 2, 0, 0, 2, 2]
+    codebook.restart_idle(raw, codebook(raw), 3)
+    assert torch.equal(codebook.weight[2:4], before[2:4])
+    latents = {tuple(vector) for vector in raw[0].flatten(1).T.tolist()}
+    restarted = {tuple(vector) for vector in codebook.weight[[0, 1, 4, 5]].tolist()}
+    assert restarted <= latents
+    assert len(restarted) > 1
+    assert codebook.idle.tolist() == [0] * 6
+
+
 def test_the_same_codes_are_nearest_under_autocast() -> None:
     codebook = Codebook(512, 4)
     torch.nn.init.normal_(codebook.weight, generator=torch.manual_seed(1))
