@@ -23,6 +23,7 @@ _EXTENTS = ".extents"
 _SIZE = "tar_bytes"
 _PICTURES = frozenset({"jpg", "jpeg", "png"})
 _LABELS = "labels.json"
+_END_BYTES = 1024  # a tar ends with two blocks of zeros
 
 
 def write_members(file: IO[bytes], samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
@@ -93,6 +94,8 @@ def scan_tar(path: Path) -> MappedShard:
         ValueError: the file is cut short, no tar, or its samples differ in what they hold.
     """
     content = map_bytes(path)
+    if content[-_END_BYTES:].any():
+        raise damaged(path, "it is cut short")
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with tarfile.open(path) as archive:

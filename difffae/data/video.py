@@ -16,6 +16,7 @@ from difffae.arrays import ImageU8
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 FRAME_RATE_HZ = 25.0  # of VoxCeleb and of the clips made from it
+_ROUNDING_S = 1e-6  # of timestamps
 _COMPLETE_SHARE = 0.9  # a file with fewer of the frames its header promises breaks off
 
 
@@ -62,7 +63,7 @@ def read_at_rate(
                 yield tick, _rgb(shown)
             tick += 1
         shown, shown_at = frame, at
-    while shown is not None and tick / rate_hz < shown_at + 0.5 / rate_hz:
+    while shown is not None and tick / rate_hz < shown_at + 0.5 / rate_hz - _ROUNDING_S:
         if is_wanted(tick):
             yield tick, _rgb(shown)
         tick += 1

@@ -59,7 +59,8 @@ def run_tasks(
 
 
 def _start(settings: TaskSettings) -> _Worker:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # imports once, and forks before threads
+    context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe()
     level = logging.getLogger().getEffectiveLevel()
     process = context.Process(target=_serve, args=(settings, theirs, level), daemon=True)

@@ -92,7 +92,7 @@ def test_a_shard_appears_whole_or_not_at_all(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail_half_way)
-        with pytest.raises(CannotWriteError, match="disk gone.*give the command again"):
+        with pytest.raises(CannotWriteError, match=r"disk gone.*give the command again"):
             write(path, [1])
     with pytest.raises(ValueError, match="no frames-"):
         ShardReader(path.parent, "frames")
