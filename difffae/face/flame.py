@@ -240,6 +240,7 @@ def load_embedding(path: Path, arrays: Mapping[str, AnyArray]) -> LandmarkEmbedd
         LicensedFileError: the file is missing, damaged, or does not fit the head model.
     """
     _, found = read_arrays("landmarks", path)
+    publication("landmarks", path)
     faces = {name: np.asarray(found[f"{name}_lmk_faces_idx"], np.int64) for name in _PARTS}
     weights = {name: np.asarray(found[f"{name}_lmk_bary_coords"], np.float32) for name in _PARTS}
     for name in _PARTS:

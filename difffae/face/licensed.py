@@ -42,7 +42,7 @@ class LicensedFile:
         source: where to register or download, and what to unpack.
         layouts: the arrays that it must hold with their shapes, for each kind of file that will
             do; empty where its own loader checks it.
-        sha256: what is known of the hashes of its publications, hash prefix to publication.
+        sha256: what is known of the hashes of its publications: first digits, or all, to name.
     """
 
     key: str
@@ -75,7 +75,12 @@ _ROWS = (
         licence=f"FLAME 2020 and 2023: {_MPI}; FLAME 2023 Open: CC BY 4.0",
         source="register at https://flame.is.tue.mpg.de, download FLAME2020.zip and unpack it",
         layouts={"FLAME": _FLAME_ARRAYS},
-        sha256={"efcd14cc": "2020", "e75a0990": "2023 Open"},
+        sha256={
+            "efcd14cc4a69f3a3d9af8ded80146b5b6b50df3bd74cf69108213b144eba725b": "2020",
+            "8fb1af0db1abb51053ead8fd1f2624a63d01c9602f4a4fb4ea23bd2c82017fa0": "2023",
+            "b291fcd1": "2023 without jaw",
+            "e75a0990728ba038c7da2a420ae4396f7ddd7781366c13026066c5b24f127623": "2023 Open",
+        },
     ),
     LicensedFile(
         key="deca",
@@ -118,6 +123,7 @@ _ROWS = (
                 "dynamic_lmk_bary_coords": (79, 17, 3),
             }
         },
+        sha256={"8095348eeafce5a02f6bd8765146307f9567a3f03b316d788a2e47336d667954": "DECA's"},
     ),
     LicensedFile(
         key="uv_mask",
@@ -223,7 +229,7 @@ def publication(key: str, path: Path) -> str | None:
             "%s has the unknown SHA-256 %s; known are %s. It holds what is expected and is used",
             path,
             digest,
-            ", ".join(f"{prefix}… ({name})" for prefix, name in known.items()),
+            ", ".join(f"{prefix[:8]}… ({name})" for prefix, name in known.items()),
         )
     return None
 
