@@ -16,6 +16,7 @@ import numpy as np
 from difffae.arrays import ImageU8, Lighting
 from difffae.data.split import first_frame, read_frames
 from difffae.face.parameters import FaceParameters
+from difffae.face.tracker import FaceNotFoundError
 from difffae.metrics.edit_matrix import (
     ATTRIBUTES,
     EDITS,
@@ -81,7 +82,7 @@ class Disentanglement:
         """Edit the first frame of the source's clip by frames of the driver's.
 
         Raises:
-            ValueError: no face in the source, or in none of the queries.
+            FaceNotFoundError: no face in the source, or in none of the queries.
         """
         source = self._editor.encode(first_frame(case.source.path))
         own = self._own(source, case)
@@ -103,7 +104,7 @@ class Disentanglement:
             spreads.append(spread)
             pictures = pictures or self._shown(own, query, made)
         if not edits:
-            raise ValueError(
+            raise FaceNotFoundError(
                 f"Got no face in any query of {case.driver.path.name}: leave that clip out"
             )
         return EditedCase(
@@ -119,7 +120,7 @@ class Disentanglement:
             self._editor.seen(source.image, source), with_features=False
         )
         if looks.points is None:
-            raise ValueError(f"Got no face in the first frame of {case.source.path.name}")
+            raise FaceNotFoundError(f"Got no face in the first frame of {case.source.path.name}")
         return _Face(
             looks=looks,
             reading=self._bench.parameters.read(looks.image, looks.points),

@@ -9,6 +9,7 @@ import numpy as np
 from difffae.arrays import ImageU8
 from difffae.data.split import first_frame, read_frames
 from difffae.face.crop import crop, portrait_box
+from difffae.face.tracker import FaceNotFoundError
 from difffae.metrics.grid import GridRow
 from difffae.metrics.meter import ClipMeter, Instruments, Looks, Moment, moment
 from difffae.metrics.motion import STILL_BELOW, HeadReference
@@ -119,7 +120,9 @@ class Evaluation:
         """Measure every row on one case, one frame in memory at a time.
 
         Raises:
-            ValueError: no face in the source or in the driver's first frame.
+            FaceNotFoundError: no face in the source or in the driver's first frame.
+            SeveralFacesError: several faces in the source.
+            ValueError: a video cannot be read.
         """
         portrait = first_frame(case.source.path)
         view, opened = self._open(case, portrait)
@@ -153,7 +156,7 @@ class Evaluation:
         frame = _seen(first_frame(case.driver.path), view)
         first = self._instruments.look(frame, with_features=False)
         if first.points is None:
-            raise ValueError(f"Got no face in the first frame of {case.driver.path}")
+            raise FaceNotFoundError(f"Got no face in the first frame of {case.driver.path}")
         return _Driver(
             reference=HeadReference(first.points),
             reading=self._instruments.read(first),
@@ -207,7 +210,7 @@ class Evaluation:
         features = shown.looks.realism
         if case.protocol != "self" and view is not None and shown.looks.points is not None:
             box = portrait_box(shown.looks.points, *frame.shape[:2])
-            if box.size != view.size:
+            if frame.shape[:2] != (box.size, box.size):
                 features = embedding.embed(crop(frame, box, view.size))
         if features is not None:
             realism.add_real(case.protocol, features)

@@ -67,7 +67,7 @@ class LightTransfer:
         """Measure a case of `light` or `relight`.
 
         Raises:
-            ValueError: no face in the source or the reference.
+            FaceNotFoundError: no face in the source or the reference.
         """
         return self._transferred(case) if case.protocol == "light" else self._relit(case)
 
@@ -187,8 +187,8 @@ class LightTransfer:
         return meter.distances(meter.read(looks.image, looks.points, person), wanted.reading)
 
 
-def _no_face(case: Case) -> ValueError:
-    return ValueError(
+def _no_face(case: Case) -> FaceNotFoundError:
+    return FaceNotFoundError(
         f"Got no face in the first frame of {case.source.path.name} or {case.driver.path.name}: "
         "leave that clip out of the split"
     )

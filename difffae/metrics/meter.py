@@ -9,6 +9,7 @@ from torch import Tensor
 
 from difffae.arrays import Images, ImageU8, MaskU8, Points3
 from difffae.face.parameters import FaceParameters
+from difffae.face.tracker import FaceNotFoundError
 from difffae.metrics.embedding import PictureEmbedding, PictureFeatures
 from difffae.metrics.identity import Embedding, FaceEmbedder, cosine
 from difffae.metrics.image import face_hull, mean_change, psnr_db, ssim
@@ -208,10 +209,10 @@ class ClipMeter:
             asked: what the rig should read from the outputs; None to leave APD, AED and ALD out.
 
         Raises:
-            ValueError: the portrait shows no face.
+            FaceNotFoundError: the portrait shows no face.
         """
         if source.points is None:
-            raise ValueError("Got a source without a face: its motion cannot be measured")
+            raise FaceNotFoundError("Got a source without a face: its motion cannot be measured")
         self._instruments = instruments
         self._source = source
         self._reference = HeadReference(source.points)

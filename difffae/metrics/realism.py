@@ -59,12 +59,29 @@ class RealismMeter:
         self._sets: dict[str, _Sets] = {}
 
     def add_real(self, protocol: str, features: PictureFeatures) -> None:
-        """Take a real frame's features."""
+        """Take a real frame's features.
+
+        Raises:
+            ValueError: they are not finite.
+        """
+        self._check(features)
         self._sets.setdefault(protocol, _Sets()).real.append(features)
 
     def add(self, protocol: str, row: str, features: PictureFeatures) -> None:
-        """Take an output's features."""
+        """Take an output's features.
+
+        Raises:
+            ValueError: they are not finite.
+        """
+        self._check(features)
         self._sets.setdefault(protocol, _Sets()).rows.setdefault(row, []).append(features)
+
+    def _check(self, features: PictureFeatures) -> None:
+        if not np.isfinite(features).all():
+            raise ValueError(
+                f"Got features that are not finite from {self.embedding.name}: its weights are "
+                "damaged, fetch them again"
+            )
 
     def results(self) -> Mapping[str, Mapping[str, Realism]]:
         """The distances by protocol and row."""

@@ -1,13 +1,14 @@
 """A run: settings and a model in; every protocol measured, one report out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
 
 from difffae.data.split import Clip, read_clips
 from difffae.face.mediapipe import triangles
+from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
 from difffae.metrics.definitions import definitions
 from difffae.metrics.disentanglement import (
     MAX_QUERIES,
@@ -41,6 +42,7 @@ class StudyResult:
     results: list[CaseResult]
     edited: list[EditedCase]
     measurement: Measurement
+    left_out: list[str] = field(default_factory=list)  # a sentence each
 
     @property
     def shown(self) -> list[tuple[Case, GridRow]]:
@@ -89,10 +91,16 @@ class Study:
         )
 
     def run(self, advance: Advance) -> StudyResult:
-        """Measure all cases; `advance` is called after each."""
-        results: list[CaseResult] = []
-        edited: list[EditedCase] = []
+        """Measure all cases; `advance` is called after each.
+
+        A case whose source or driver shows no face, or whose source shows several, is left out and
+        named in the result.
+
+        Raises:
+            ValueError: a video cannot be read, or no case could be measured.
+        """
         measurement = self._measurement
+        found = StudyResult(results=[], edited=[], measurement=measurement)
         driven = [case for case in self.cases if case.protocol in ("self", "cross")]
         evaluation = Evaluation(
             self._methods,
@@ -102,21 +110,15 @@ class Study:
             realism=measurement.realism,
         )
         for case in driven:
-            results.append(evaluation.measure(case))
+            _try(found, case, lambda case: found.results.append(evaluation.measure(case)))
             advance()
         if self._pipeline is not None and len(driven) < len(self.cases):
-            others = [case for case in self.cases if case not in driven]
-            self._run_edits(self._pipeline, others, results, edited, advance)
-        return StudyResult(results=results, edited=edited, measurement=measurement)
+            self._run_edits(self._pipeline, found, advance)
+        if not found.shown:
+            raise ValueError(f"Got no case that could be measured: {'; '.join(found.left_out)}")
+        return found
 
-    def _run_edits(
-        self,
-        pipeline: Pipeline,
-        cases: Sequence[Case],
-        results: list[CaseResult],
-        edited: list[EditedCase],
-        advance: Advance,
-    ) -> None:
+    def _run_edits(self, pipeline: Pipeline, found: StudyResult, advance: Advance) -> None:
         """The protocols that show the model parameters directly."""
         measurement, config = self._measurement, self._config
         bench = Bench(
@@ -127,12 +129,22 @@ class Study:
         editor = Editor(pipeline, self._methods)
         light = LightTransfer(editor, bench, triangles())
         edits = Disentanglement(editor, bench, max_queries=min(MAX_QUERIES, config.max_frames))
-        for case in cases:
+        for case in self.cases:
             if case.protocol == "disentanglement":
-                edited.append(edits.measure(case))
+                _try(found, case, lambda case: found.edited.append(edits.measure(case)))
+            elif case.protocol in ("light", "relight"):
+                _try(found, case, lambda case: found.results.append(light.measure(case)))
             else:
-                results.append(light.measure(case))
+                continue
             advance()
+
+
+def _try(found: StudyResult, case: Case, measure: Callable[[Case], None]) -> None:
+    """Measure a case, or note why it had to be left out."""
+    try:
+        measure(case)
+    except (FaceNotFoundError, SeveralFacesError) as error:
+        found.left_out.append(f"{case.protocol} {case.video_name}: {error}")
 
 
 def gather(study: StudyResult, config: EvaluateConfig) -> Report:
@@ -156,7 +168,7 @@ def gather(study: StudyResult, config: EvaluateConfig) -> Report:
         instruments=study.measurement.names,
         realism=realism,
         edits=matrix(study.edited) if study.edited else None,
-        warnings=tuple(warnings(realism)),
+        warnings=(*warnings(realism), *(f"Left out {case}" for case in study.left_out)),
     )
 
 

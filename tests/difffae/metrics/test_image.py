@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio
 
 from difffae.arrays import ImageU8, Points3
 from difffae.metrics.image import PSNR_CEILING_DB, face_hull, mean_change, psnr_db, ssim
@@ -15,6 +16,13 @@ def grey(level: int) -> ImageU8:
 def test_psnr_of_pictures_ten_levels_apart_is_28_13_db() -> None:
     assert psnr_db(grey(110), grey(100)) == pytest.approx(20 * math.log10(25.5))
     assert psnr_db(grey(110), grey(100)) == pytest.approx(28.1308, abs=1e-4)
+
+
+def test_psnr_is_skimages(portrait: ImageU8) -> None:
+    noise = np.random.default_rng(1).integers(-20, 20, portrait.shape)
+    noisy = np.clip(portrait + noise, 0, 255).astype(np.uint8)
+    expected = peak_signal_noise_ratio(portrait, noisy, data_range=255)
+    assert psnr_db(noisy, portrait) == pytest.approx(expected)
 
 
 def test_psnr_does_not_wrap_around_at_dark_pixels() -> None:

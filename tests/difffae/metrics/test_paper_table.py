@@ -88,11 +88,8 @@ def test_the_rich_table_has_the_papers_rows_too() -> None:
 
 def test_the_matrix_marks_what_is_edited_and_gives_shares_of_the_spread() -> None:
     nothing, pose, spread = edit_table.lines(EDITS)
-    assert nothing == ["model", "nothing", "1.00 (0.05)", "0.200 (0.25)"] + [
-        "0.1000 (-)",
-        "0.100 (0.20)",
-        "1.000",
-    ]
+    assert nothing[:4] == ["model", "nothing", "1.00 (0.05)", "0.200 (0.25)"]
+    assert nothing[4:] == ["0.1000 (-)", "0.100 (0.20)", "1.000"]
     assert pose[2:4] == ["2.00 (0.10)*", "0.400 (0.50)"]
     assert spread[:3] == ["natural spread", "", "20.00 (1.00)"]
     assert "3 pairs of clips, 9 queries." in "\n".join(edit_table.markdown_sections(EDITS))

@@ -125,3 +125,25 @@ def test_scores_that_were_not_measured_are_null(config: EvaluateConfig) -> None:
     assert light["videos"]["psnr_db"] is None
     assert light["realism"]["frechet"] is None
     assert "NaN" not in (config.output / "figures.json").read_text()
+
+
+def test_cases_without_a_face_are_left_out_and_named(config: EvaluateConfig) -> None:
+    blank = Bars(rotation=0, expression=0, light=0, shape=0, identity=0)
+    write_clip(config.clips, "carl", [blank, blank])
+    with config.csv.open("a") as table:
+        table.write("carl#1.mp4,carl,val,2\n")
+    result = Study(config, BarPipeline()).run(lambda: None)  # type: ignore[arg-type]
+    report = gather(result, config)
+    left_out = [text for text in report.warnings if text.startswith("Left out")]
+    assert left_out
+    assert all("carl#1" in text for text in left_out)
+    assert len(report.cases) + len(left_out) == 9
+    assert report.rows["relight"]["bars, 1 step"].num_videos == 2
+
+
+def test_a_run_without_any_face_is_refused(config: EvaluateConfig) -> None:
+    blank = Bars(rotation=0, expression=0, light=0, shape=0, identity=0)
+    for person in ("anna", "bea"):
+        write_clip(config.clips, person, [blank, blank])
+    with pytest.raises(ValueError, match="no case that could be measured"):
+        Study(config, BarPipeline()).run(lambda: None)  # type: ignore[arg-type]
