@@ -187,6 +187,7 @@ class LicensedFiles:
         path: Path | None = getattr(self, key)
         if path is None:
             raise not_set(key)
+        path = path.expanduser()
         if not path.is_file():
             raise LicensedFileError(
                 f"{CONFIG_KEY}.{key} is {path}, where there is no file; {_expected(key)}"

@@ -16,6 +16,7 @@ from difffae.face.licensed import (
     LicensedFile,
     LicensedFileError,
     LicensedFiles,
+    not_set,
     publication,
 )
 from difffae.face.licensed_check import NOT_SET, check_file, check_files
@@ -62,6 +63,24 @@ def test_a_path_without_a_file_is_named(key: str, tmp_path: Path) -> None:
     message = message_of(with_file(LicensedFiles(), **{key: path}), key)
     assert f"{CONFIG_KEY}.{key} is {path}, where there is no file" in message
     assert LICENSED[key].source in message
+
+
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.pkl").write_bytes(b"")
+    assert LicensedFiles(flame=Path("~/x.pkl")).require("flame") == tmp_path / "x.pkl"
+
+
+def test_the_walk_through_shows_what_is_really_said(repository: Path, tmp_path: Path) -> None:
+    text = (repository / "docs" / "licensed-files.md").read_text("utf-8")
+    assert str(not_set("flame")) in text
+    for row in LICENSED.values():
+        assert f"`{row.key}`" in text
+        assert all(digest in text for digest in row.sha256)
+    path = tmp_path / "half.obj"
+    path.write_bytes(b"")
+    said = message_of(LicensedFiles(template=path), "template").replace(str(path), "half.obj")
+    assert said in text
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
