@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
@@ -21,7 +20,7 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
-from difffae.arrays import Images, ImageU8, SlotMasks
+from difffae.arrays import Images, ImageU8, Points3, SlotMasks
 from difffae.checkpoint import load_module
 from difffae.config import ModelConfig, read_model_config
 from difffae.data.shards import ShardReader
@@ -136,10 +135,10 @@ def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
     return float((together - expected) / (most - expected)) if most != expected else 1.0
 
 
-def tracked_regions(points: Float[np.ndarray, "p 3"], person: ImageU8) -> Float[Tensor, "3 h w"]:
+def tracked_regions(points: Points3, person: ImageU8) -> Float[Tensor, "3 h w"]:
     """Background, face and rest of the person, from mesh points [px] and the person's mask."""
     oval = np.rint(points[list(FACE_OVAL), :2]).astype(np.int32)
-    face = cv2.fillPoly(np.zeros(person.shape[:2], np.float32), [oval], 1.0)
+    face = np.asarray(cv2.fillPoly(np.zeros(person.shape[:2], np.float32), [oval], (1.0,)))
     body = np.maximum(person[..., 0].astype(np.float32) / 255, face)
     return torch.from_numpy(np.stack([1 - body, face, body - face]))
 
@@ -225,13 +224,13 @@ def _loaded(config: ModelConfig, weights: Path) -> RegionEncoder:
 
 @torch.no_grad()
 def _masks(encoder: RegionEncoder, images: Images) -> SlotMasks:
-    return torch.cat([encoder(part)[1].float() for part in images.split(_BATCH)])
+    return torch.cat([encoder(part)[1].float() for part in torch.split(images, _BATCH)])
 
 
 def _pictures(reader: ShardReader, rows: Sequence[int], size: int) -> Images:
     pictures = np.stack([reader.picture("image", row) for row in rows])
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return cast(Tensor, F.interpolate(images, size=(size, size), mode="area"))
+    return F.interpolate(images, size=(size, size), mode="area")
 
 
 def _mean_rand_index(first: SlotMasks, second: Regions) -> float:
