@@ -31,10 +31,11 @@ class Processes:
         )
 
         self._accelerator: Any = Accelerator(
+            cpu=not torch.accelerator.is_available(),  # else torchrun on a CPU joins nothing
             kwargs_handlers=[
                 DistributedDataParallelKwargs(find_unused_parameters=True),
                 InitProcessGroupKwargs(timeout=_LONGEST_WAIT),
-            ]
+            ],
         )
         if self._accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise TrainingError(

@@ -6,7 +6,6 @@ import math
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -276,33 +275,3 @@ def test_a_kill_at_any_moment_loses_no_more_than_the_interval(
     assert_same_tensors(latest(tmp_path / "killed"), latest(tmp_path / "whole"))
     steps = [row["step"] for row in rows(tmp_path / "killed")]
     assert steps == list(range(1, 121))
-
-
-def test_two_processes_train_as_one_with_twice_the_batch(
-    toy: ModuleType, toy_script: Path, tmp_path: Path
-) -> None:
-    config = {"batch_size": 4, "num_steps": 8, "precision": "fp32", "log_every_steps": 1}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    children = [
-        start_child(
-            toy_script,
-            tmp_path / "two",
-            config,
-            {**group, "RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"},
-            0.0,
-        )
-        for rank in (0, 1)
-    ]
-    for child in children:
-        child.communicate()
-    assert [child.returncode for child in children] == [0, 0]
-    fit(toy.ToyStage(noise=0.0), TrainerConfig(**{**config, "batch_size": 8}), tmp_path / "one")
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    assert len(losses(tmp_path / "two")) == 8
-    for name, tensor in latest(tmp_path / "one").tensors.items():
-        torch.testing.assert_close(
-            latest(tmp_path / "two").tensors[name], tensor, rtol=1e-3, atol=1e-6
-        )
