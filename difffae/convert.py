@@ -3,7 +3,8 @@
 Takes a latent-diffusion checkpoint (.safetensors or .ckpt; a whole model, or a first stage alone),
 leaves `denoiser`, `encoder` and `decoder` as the configuration has them, as far as the file holds
 them, and `conversion.json`, which says what became of each tensor. To train from them, name the
-folder in `training.first_stage_weights`.
+folder in `training.first_stage_weights`. A converted U-Net is a start for training alone: it knows
+latents of its own first stage and scale, where ours are calibrated to unit spread (model.md 0.4).
 """
 
 import argparse

@@ -309,8 +309,8 @@ class Codebook(nn.Module):
         is_dead = self.idle >= limit
         self.weight.copy_(torch.where(is_dead[:, None], drawn, self.weight))
         self.idle.mul_(~is_dead)
-        if torch.distributed.is_initialized():  # the processes drew different latents
-            torch.distributed.broadcast(self.weight.data, src=0)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast(self.weight.data, src=0)  # others drew other latents
 
     @torch.no_grad()
     def _nearest(self, vectors: Float[Tensor, "n c"]) -> Int64[Tensor, " n"]:
