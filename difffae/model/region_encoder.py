@@ -1,17 +1,56 @@
 """Region-responsive encoder: a picture in, slot tokens and masks out (RSC, paper eq. 4-6)."""
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from difffae.arrays import Features, Images, SlotMasks, Slots
 from difffae.model.layers import Downsample, ResBlock, SelfAttention2d, Upsample, conv3x3
 
 _EPSILON = 1e-8
+Painted = Float[Tensor, "b slots 3 h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotLearningConfig:
+    """How slots are learned (RSC): the decoder zeta, and losses beside the paper's squared error.
+
+    The defaults are the paper's. With them slots take tens of thousands of steps to part; merged by
+    attention, kept sharp and evenly used, they part in hundreds.
+
+    Attributes:
+        painter: of zeta: "convolutional", or "pointwise", which sees one place at a time and so
+            paints nothing but smooth colours.
+        painter_channels, painter_start, painter_doublings: its width, the side of the map that
+            slots are broadcast to, and how often a convolutional one doubles it.
+        merge: the masks that merge the slots' pictures: zeta's own, one a token as in the paper, or
+            the slots' attention, which learns where each region ends from the picture itself.
+        exchange: weight of the squared error where source and driver keep their masks and exchange
+            their tokens: token i must mean the same region in both.
+        entropy: weight of the masks' entropy per pixel [nat]: a pixel belongs to one slot.
+        boundary: weight of the masks' total variation: few and short borders.
+        usage: weight of how far the slots' mean shares are from even [nat].
+        ramp_steps: steps over which entropy and boundary grow to their weights.
+        joint: weight of this loss in the joint stage, so that slots stay apart there; 0 is the
+            paper, where zeta is dropped after pretraining.
+    """
+
+    painter: Literal["convolutional", "pointwise"] = "convolutional"
+    painter_channels: int = 48
+    painter_start: int = 16
+    painter_doublings: int = 2
+    merge: Literal["decoder", "attention"] = "decoder"
+    exchange: float = 0.0
+    entropy: float = 0.0
+    boundary: float = 0.0
+    usage: float = 0.0
+    ramp_steps: int = 0
+    joint: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +60,10 @@ class RegionEncoderConfig:
     Attributes:
         patch: side of the patches that the first layer folds; the map is image side / patch.
         channels, multipliers, num_blocks, num_heads, out_channels: of the U-Net.
+        tokens: "slots", or "global", the ablation with one token of the whole picture.
         num_slots, slot_width, num_iterations: of slot attention.
         groups: of the group normalisation.
+        learning: how slots are learned.
     """
 
     patch: int = 8
@@ -31,10 +72,17 @@ class RegionEncoderConfig:
     num_blocks: int = 2
     num_heads: int = 8
     out_channels: int = 192
+    tokens: Literal["slots", "global"] = "slots"
     num_slots: int = 4
     slot_width: int = 192
     num_iterations: int = 3
     groups: int = 16
+    learning: SlotLearningConfig = field(default_factory=SlotLearningConfig)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the denoiser attends to."""
+        return self.num_slots if self.tokens == "slots" else 1
 
 
 def position_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -94,6 +142,19 @@ class SlotAttention(nn.Module):
         return slots, rearrange(masks, "b s (h w) -> b s h w", h=height)
 
 
+class GlobalToken(nn.Module):
+    """One token of the whole picture in place of slots (the paper's ablation): its mask is 1."""
+
+    def __init__(self, config: RegionEncoderConfig) -> None:
+        super().__init__()
+        self.project = nn.Linear(config.out_channels, config.slot_width)
+
+    def forward(self, features: Features) -> tuple[Slots, SlotMasks]:
+        """The mean of the features, projected; a mask of ones."""
+        token = self.project(features.mean((2, 3)))[:, None]
+        return token, torch.ones_like(features[:, :1], dtype=torch.float32)
+
+
 class RegionEncoder(nn.Module):
     """U-Net features of a picture, then slot attention over them."""
 
@@ -125,7 +186,11 @@ class RegionEncoder(nn.Module):
                 self.up.append(Upsample(width, width))
         self.norm = nn.GroupNorm(groups, current)
         self.leave = conv3x3(current, config.out_channels)
-        self.slot_attention = SlotAttention(config)
+        if config.tokens == "slots":
+            self.slot_attention = SlotAttention(config)
+        else:
+            self.global_token = GlobalToken(config)
+        self.tokens = config.tokens
 
     def forward(self, image: Images) -> tuple[Slots, SlotMasks]:
         """Slot tokens and slot masks of a picture."""
@@ -137,30 +202,44 @@ class RegionEncoder(nn.Module):
         h = self.middle(h)
         for layer in self.up:
             h = layer(h) if isinstance(layer, Upsample) else layer(torch.cat([h, skips.pop()], 1))
-        return cast(tuple[Tensor, Tensor], self.slot_attention(self.leave(F.silu(self.norm(h)))))
+        features = self.leave(F.silu(self.norm(h)))
+        summarise = self.slot_attention if self.tokens == "slots" else self.global_token
+        return cast(tuple[Tensor, Tensor], summarise(features))
 
 
 class BroadcastDecoder(nn.Module):
-    """zeta of the paper: each slot paints a picture and a mask; used in slot pretraining alone."""
+    """zeta of the paper: each slot paints a picture and a mask; used to learn slots alone."""
 
-    def __init__(
-        self, slot_width: int, *, channels: int = 48, start: int = 16, num_doublings: int = 2
-    ) -> None:
+    def __init__(self, slot_width: int, config: SlotLearningConfig) -> None:
         super().__init__()
-        self.start = start
+        self.start = config.painter_start
         self.position = nn.Conv2d(4, slot_width, 1)
-        layers: list[nn.Module] = [conv3x3(slot_width, channels), nn.SiLU()]
-        for _ in range(num_doublings):
-            layers += [Upsample(channels, channels), nn.SiLU()]
-        self.paint = nn.Sequential(*layers, conv3x3(channels, 4))
+        channels = config.painter_channels
+        layers: list[nn.Module]
+        if config.painter == "pointwise":
+            layers = [nn.SiLU(), nn.Conv2d(slot_width, channels, 1), nn.SiLU()]
+            layers += [nn.Conv2d(channels, channels, 1), nn.SiLU(), nn.Conv2d(channels, 4, 1)]
+        else:
+            layers = [conv3x3(slot_width, channels), nn.SiLU()]
+            for _ in range(config.painter_doublings):
+                layers += [Upsample(channels, channels), nn.SiLU()]
+            layers.append(conv3x3(channels, 4))
+        self.paint = nn.Sequential(*layers)
 
-    def forward(self, slots: Slots) -> tuple[Images, SlotMasks]:
-        """The slots' pictures merged by their masks, and the masks."""
+    def forward(self, slots: Slots) -> tuple[Painted, SlotMasks]:
+        """The picture that each slot paints, and masks that sum to 1 over the slots."""
         batch = slots.shape[0]
         tiles = repeat(slots, "b s d -> (b s) d h w", h=self.start, w=self.start)
         painted = self.paint(tiles + self.position(position_grid(self.start, self.start, slots)))
         pictures, logits = rearrange(painted, "(b s) c h w -> b s c h w", b=batch).split(
             [3, 1], dim=2
         )
-        masks = logits.float().softmax(1)
-        return (pictures * masks).sum(1), masks[:, :, 0]
+        return pictures, logits[:, :, 0].float().softmax(1)
+
+
+def merge_pictures(pictures: Painted, masks: SlotMasks) -> Images:
+    """The slots' pictures merged by masks of any size (paper section 4.3)."""
+    size = pictures.shape[-2:]
+    is_alike = masks.shape[-2:] == size
+    fitting = masks if is_alike else F.interpolate(masks, size=size, mode="bilinear")
+    return (pictures.float() * fitting[:, :, None]).sum(1)

@@ -1,7 +1,8 @@
-"""Joint stage: denoiser and region encoder, on latents encoded beforehand (paper section 4.4)."""
+"""Joint stage: denoiser and region encoder, on latents encoded beforehand (paper section 4.3)."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from difffae.diffusion.sampler import sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule
 from difffae.face.identity import align_face
 from difffae.model.denoiser import Denoiser
-from difffae.model.region_encoder import RegionEncoder
+from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder
 from difffae.training.config import Config
 from difffae.training.lineage import load_decoder, load_identity_encoder
 from difffae.training.pictures import PictureLoss, decoder_condition, sheet, to_images
 from difffae.training.regions import region_input
+from difffae.training.slot_loss import Parted, SlotLoss, slot_metrics
 
 _GRID_SAMPLES = 6
 _GRID_STEPS = (1, 4)
@@ -43,9 +45,10 @@ class JointStage:
     def __init__(
         self, config: Config, run_directory: Path, pixel_share: float | None = None
     ) -> None:
-        model = config.model
-        self._pixel_share = config.training.loss.pixel_share if pixel_share is None else pixel_share
-        self._config, self._losses = model, config.training.loss
+        model, losses = config.model, config.training.loss
+        wanted_share = losses.pixel_share if losses.pixel else 0.0
+        self._pixel_share = wanted_share if pixel_share is None else pixel_share
+        self._config, self._losses = model, losses
         self._pairs = ShardReader(config.training.pairs, "pairs")
         self._latents = ShardReader(run_directory / "latents", "latents")
         self.denoiser = Denoiser(model.denoiser)
@@ -54,12 +57,18 @@ class JointStage:
         self.modules = nn.ModuleDict(
             {"denoiser": self.denoiser, "region_encoder": self.region_encoder}
         )
+        self._slots = model.region_encoder
+        if self._slots.learning.joint:
+            decoder = BroadcastDecoder(self._slots.slot_width, self._slots.learning)
+            load_module(decoder, run_directory / "regions" / "broadcast_decoder.safetensors")
+            self.modules["broadcast_decoder"] = decoder
+        self.slot_loss = SlotLoss(self._slots.learning)
         self.identity_encoder = load_identity_encoder(config, run_directory)
         self.decoder = load_decoder(config, run_directory)
         self.picture_loss = PictureLoss(config.training.loss)
         self._schedule = NoiseSchedule(model.schedule)
         self._parameterization = Parameterization(model.parameterization, self._schedule)
-        self._grid = self.batch(np.arange(_GRID_SAMPLES), np.random.default_rng(0))
+        self._grid = self._pictured(list(range(_GRID_SAMPLES)), _GRID_SAMPLES // 2)
 
     def num_samples(self) -> int:
         """Pairs whose latents are there."""
@@ -74,6 +83,10 @@ class JointStage:
         """Latents, masks, the source as the encoders see it, and pictures for the pixel losses."""
         del generator
         rows = [int(index) for index in indices]
+        return self._pictured(rows, self._num_seen(len(rows)))
+
+    def _pictured(self, rows: list[int], num_seen: int) -> dict[str, Tensor]:
+        """A batch, the first samples of it with the pictures that the pixel losses need."""
         names = ("target", "composite", "source")
         latents = {name: self._rows(name, rows).float() for name in names}
         sources = [self._pairs.picture("source", row) for row in rows]
@@ -83,32 +96,59 @@ class JointStage:
         batch["masks"] = self._rows("masks", rows).float() / 255
         batch["region_image"] = region_input(to_images(sources), self._config.region_size)
         batch["aligned"] = to_images(aligned)
-        seen = rows[: self._num_seen(len(rows))]
-        for name in ("target", "composite", "masks"):
-            batch[f"{name}_image"] = to_images([self._pairs.picture(name, row) for row in seen])
+        for name in ("target", "composite", "masks") if num_seen else ():
+            seen = [self._pairs.picture(name, row) for row in rows[:num_seen]]
+            batch[f"{name}_image"] = to_images(seen)
         target = to_images([self._pairs.picture("target", row) for row in rows])
         batch["target_region_image"] = region_input(target, self._config.region_size)
         return batch
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Error of the network's output, attention consistency, decoded pictures."""
-        del step
+        """Error of the network's output (eq. 1), attention consistency (eq. 7), decoded pictures.
+
+        With one global token there is nothing that attention could be consistent with.
+        """
         losses = self._losses
-        prediction = self._predict(batch)
-        with torch.no_grad():
-            masks = self.region_encoder(batch["target_region_image"])[1]
-        attention = _consistency(prediction.attention, masks)
-        count = len(batch["target_image"])
-        condition = decoder_condition(batch["composite_image"], (batch["masks_image"] + 1) / 2)
-        image, alpha = self.decoder(prediction.x0[:count], condition)
-        face = (batch["masks_image"][:, :1] + 1) / 2
-        pixel, parts = self.picture_loss(image, batch["target_image"], face)
-        loss = losses.latent * prediction.output_error + losses.attention * attention
-        loss = loss + losses.pixel * pixel
+        source = self.region_encoder(batch["region_image"])
+        prediction = self._predict(batch, source[0])
+        loss = losses.latent * prediction.output_error
         error = (prediction.x0.detach() - batch["target_latent"]).abs().mean()
         prior = (batch["composite_latent"] - batch["target_latent"]).abs().mean()
-        shown = {"latent": error / prior, "attention": attention.detach()}
-        return loss, {**shown, "alpha": alpha.detach().mean(), **parts}
+        shown = {"latent": error / prior, "output": prediction.output_error.detach()}
+        if self._slots.tokens == "slots":
+            kept, masks, parts = self._kept_slots(batch, source, step)
+            attention = attention_consistency(prediction.attention, masks)
+            loss = loss + losses.attention * attention + kept
+            shown |= {"attention": attention.detach(), **slot_metrics(source[1], masks), **parts}
+        if self._pixel_share:
+            pixel, parts = self._pixel_loss(prediction.x0, batch)
+            loss, shown = loss + losses.pixel * pixel, {**shown, **parts}
+        return loss, shown
+
+    def _kept_slots(
+        self, batch: dict[str, Tensor], source: tuple[Tensor, Tensor], step: int
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The weighted loss that slots were learned by, M_Q, and what to log of the loss."""
+        weight, driver = self._slots.learning.joint, batch["target_region_image"]
+        if not weight:
+            with torch.no_grad():
+                return driver.new_zeros(()), self.region_encoder(driver)[1], {}
+        slots, masks = self.region_encoder(driver)
+        parted = Parted(
+            images=torch.cat([batch["region_image"], driver]),
+            slots=torch.cat([source[0], slots]),
+            masks=torch.cat([source[1], masks]),
+        )
+        decoder = cast(BroadcastDecoder, self.modules["broadcast_decoder"])
+        loss, parts = self.slot_loss(decoder, parted, step + self._slots.learning.ramp_steps)
+        return weight * loss, masks, parts
+
+    def _pixel_loss(self, x0: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        condition = decoder_condition(batch["composite_image"], (batch["masks_image"] + 1) / 2)
+        image, alpha = self.decoder(x0[: len(condition)], condition)
+        face = (batch["masks_image"][:, :1] + 1) / 2
+        loss, parts = self.picture_loss(image, batch["target_image"], face)
+        return loss, {"alpha": alpha.detach().mean(), **parts}
 
     def sample_grid(self) -> NDArray[np.uint8]:
         """Target, composite, samples of 1 and 4 steps decoded, the last alpha, slot masks."""
@@ -144,9 +184,8 @@ class JointStage:
         last = torch.full((len(noise),), self._schedule.num_timesteps - 1, device=noise.device)
         return self._denoise(noise, last, batch, slots, identity)[0]
 
-    def _predict(self, batch: dict[str, Tensor]) -> _Prediction:
+    def _predict(self, batch: dict[str, Tensor], slots: Tensor) -> _Prediction:
         x0, prior = batch["target_latent"], batch["composite_latent"]
-        slots, _ = self.region_encoder(batch["region_image"])
         with torch.no_grad():
             identity = self.identity_encoder(batch["aligned"])
         noise, timesteps = torch.randn_like(x0), self._timesteps(len(x0)).to(x0.device)
@@ -154,7 +193,9 @@ class JointStage:
         shown = self._dropped(batch)
         predicted, output, attention = self._denoise(x_t, timesteps, shown, slots, identity)
         wanted = self._parameterization.target(x0, noise, prior, timesteps)
-        error = (output - wanted).abs().mean()
+        is_squared = self._losses.latent_norm == "l2"
+        measure = F.mse_loss if is_squared else F.l1_loss
+        error = measure(output, wanted)
         return _Prediction(x0=predicted, output_error=error, attention=attention)
 
     def _denoise(
@@ -183,13 +224,17 @@ class JointStage:
         return {**batch, "source_latent": batch["source_latent"] * shown}
 
     def _timesteps(self, count: int) -> Tensor:
-        """The noisiest timestep for the batch's first share, log-normal noise for the rest.
+        """The noisiest timestep for the batch's first share, the configured draw for the rest.
 
-        The pixel losses are paid by the batch's first samples too: they teach the first step.
+        The pixel losses are paid by the batch's first samples too: they teach the first step. The
+        paper draws uniformly and gives no share to any timestep.
         """
         losses = self._losses
-        sigma = torch.exp(losses.log_sigma_mean + losses.log_sigma_spread * torch.randn(count))
-        timesteps = self._schedule.timestep_for_sigma(sigma)
+        if losses.timestep_sampling == "uniform":
+            timesteps = torch.randint(0, self._schedule.num_timesteps, (count,))
+        else:
+            spread = losses.log_sigma_spread * torch.randn(count)
+            timesteps = self._schedule.timestep_for_sigma(torch.exp(losses.log_sigma_mean + spread))
         is_first = torch.arange(count) < count * losses.first_step_share
         return torch.where(is_first, self._schedule.num_timesteps - 1, timesteps)
 
@@ -197,7 +242,7 @@ class JointStage:
         return torch.from_numpy(np.stack([self._latents.row(name, row) for row in rows]))
 
     def _num_seen(self, count: int) -> int:
-        return max(1, round(count * self._pixel_share))
+        return max(1, round(count * self._pixel_share)) if self._pixel_share else 0
 
 
 def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full: bool) -> Tensor:
@@ -205,9 +250,12 @@ def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full:
     return torch.cat([prior, source, masks], 1) if is_full else prior
 
 
-def _consistency(attention: Tensor, masks: Tensor) -> Tensor:
-    """ACR (eq. 8): attend to a slot where the driver's image shows that slot's region."""
+def attention_consistency(attention: Tensor, masks: Tensor) -> Tensor:
+    """ACR (eq. 7): attend to a slot where the driver's image shows that slot's region.
+
+    The gradient flows through attention alone: masks follow pictures, not the denoiser.
+    """
     size = attention.shape[-2:]
     is_alike = masks.shape[-2:] == size
     wanted = masks if is_alike else F.interpolate(masks, size=size, mode="bilinear")
-    return F.mse_loss(attention.float(), wanted.detach())
+    return F.mse_loss(attention.float(), wanted.detach().float())

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from difffae.arrays import Images
 from difffae.data.shards import ShardReader
-from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder
+from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder, merge_pictures
 from difffae.training.config import Config
 from difffae.training.pictures import sheet, to_images
+from difffae.training.slot_loss import Parted, SlotLoss, slot_metrics
 
 _GRID_SAMPLES = 6
+_GRID_PX = 128
 
 
 def region_input(image: Images, size: int) -> Float[Tensor, "b 3 side side"]:
@@ -26,7 +28,7 @@ def region_input(image: Images, size: int) -> Float[Tensor, "b 3 side side"]:
 
 
 class RegionsStage:
-    """Trains `region_encoder` with a broadcast decoder that is dropped afterwards."""
+    """Trains `region_encoder` with a broadcast decoder that is dropped after training."""
 
     name = "regions"
 
@@ -34,12 +36,15 @@ class RegionsStage:
         del run_directory
         self._reader = ShardReader(config.training.pairs, "pairs")
         self._size = config.model.region_size
-        self.region_encoder = RegionEncoder(config.model.region_encoder)
-        self.broadcast_decoder = BroadcastDecoder(config.model.region_encoder.slot_width)
+        regions = config.model.region_encoder
+        self._merge = regions.learning.merge
+        self.region_encoder = RegionEncoder(regions)
+        self.broadcast_decoder = BroadcastDecoder(regions.slot_width, regions.learning)
+        self.slot_loss = SlotLoss(regions.learning)
         self.modules = nn.ModuleDict(
             {"region_encoder": self.region_encoder, "broadcast_decoder": self.broadcast_decoder}
         )
-        self._grid = self.batch(np.arange(_GRID_SAMPLES), np.random.default_rng(0))["image"]
+        self._grid = self.batch(np.arange(_GRID_SAMPLES), np.random.default_rng(0))["target"]
 
     def num_samples(self) -> int:
         """Pairs of all shards."""
@@ -51,26 +56,33 @@ class RegionsStage:
     def batch(
         self, indices: NDArray[np.int64], generator: np.random.Generator
     ) -> dict[str, Tensor]:
-        """The targets, which are real photographs."""
+        """Both pictures of each pair."""
         del generator
-        images = to_images([self._reader.picture("target", int(index)) for index in indices])
-        return {"image": region_input(images, self._size)}
+        return {
+            name: region_input(
+                to_images([self._reader.picture(name, int(index)) for index in indices]),
+                self._size,
+            )
+            for name in ("source", "target")
+        }
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the slots' merged pictures (eq. 6)."""
-        del step
-        slots, masks = self.region_encoder(batch["image"])
-        merged, _ = self.broadcast_decoder(slots)
-        wanted = F.interpolate(batch["image"], size=merged.shape[-2:], mode="area")
-        largest = masks.detach().mean((0, 2, 3)).max()
-        return F.mse_loss(merged.float(), wanted), {"largest_slot": largest}
+        """Squared error of the slots' merged pictures (eq. 6) and the configured regularisers."""
+        images = torch.cat([batch["source"], batch["target"]])
+        slots, masks = self.region_encoder(images)
+        parted = Parted(images=images, slots=slots, masks=masks)
+        loss, parts = self.slot_loss(self.broadcast_decoder, parted, step)
+        source, driver = masks.chunk(2)
+        return loss, {**parts, **slot_metrics(source, driver)}
 
     def sample_grid(self) -> NDArray[np.uint8]:
         """Pictures, what the slots paint, and each slot's mask."""
         grid = self._grid.to(next(self.modules.parameters()).device)
         with torch.no_grad():
             slots, masks = self.region_encoder(grid)
-            merged, _ = self.broadcast_decoder(slots)
+            pictures, painted_masks = self.broadcast_decoder(slots)
+            merging = masks if self._merge == "attention" else painted_masks
+            merged = merge_pictures(pictures, merging.float())
         columns = (grid, merged, 2 * masks - 1)
-        shown = [F.interpolate(column.float(), size=(128, 128)) for column in columns]
+        shown = [F.interpolate(column.float(), size=(_GRID_PX, _GRID_PX)) for column in columns]
         return sheet(shown[0], shown[1], *(shown[2][:, k : k + 1] for k in range(masks.shape[1])))

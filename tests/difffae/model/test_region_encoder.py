@@ -1,9 +1,11 @@
 """The region-responsive encoder and the decoder it is pretrained with."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from difffae.config import ModelConfig
@@ -11,6 +13,8 @@ from difffae.model.region_encoder import (
     BroadcastDecoder,
     RegionEncoder,
     SlotAttention,
+    SlotLearningConfig,
+    merge_pictures,
     position_grid,
 )
 
@@ -89,22 +93,62 @@ def test_positions_are_pixel_centres_and_their_opposites() -> None:
     assert torch.equal(grid[:, 2:], 1 - grid[:, :2])
 
 
-def test_the_broadcast_decoder_merges_the_slots_pictures_by_masks() -> None:
-    decoder = BroadcastDecoder(16, channels=8, start=4)
-    picture, masks = decoder(torch.randn(2, 3, 16))
-    assert picture.shape == (2, 3, 16, 16)
+SMALL = SlotLearningConfig(painter_channels=8, painter_start=4)
+
+
+def test_the_broadcast_decoder_paints_a_picture_and_a_mask_for_each_slot() -> None:
+    decoder = BroadcastDecoder(16, SMALL)
+    pictures, masks = decoder(torch.randn(2, 3, 16))
+    assert pictures.shape == (2, 3, 3, 16, 16)
     assert masks.shape == (2, 3, 16, 16)
     torch.testing.assert_close(masks.sum(1), torch.ones(2, 16, 16))
     alike, _ = decoder(torch.ones(1, 1, 16).expand(1, 3, 16))
-    single, _ = decoder(torch.ones(1, 1, 16))
-    torch.testing.assert_close(alike, single)
+    torch.testing.assert_close(alike[:, 0], alike[:, 2])
+
+
+def test_a_pointwise_painter_sees_one_place_at_a_time() -> None:
+    decoder = BroadcastDecoder(16, replace(SMALL, painter="pointwise"))
+    slots = torch.randn(1, 2, 16, requires_grad=True)
+    pictures, _ = decoder(slots)
+    assert pictures.shape == (1, 2, 3, 4, 4)
+    assert max(m.kernel_size[0] for m in decoder.modules() if isinstance(m, nn.Conv2d)) == 1
+    (other,) = torch.autograd.grad(pictures[0, 0].sum(), slots)
+    assert other[0, 1].abs().max() == 0
+
+
+def test_pictures_are_merged_by_masks_of_another_size_too() -> None:
+    pictures = torch.stack([torch.full((3, 4, 4), 1.0), torch.full((3, 4, 4), -1.0)])[None]
+    masks = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]]).repeat(1, 1, 2, 1)
+    merged = merge_pictures(pictures, masks)
+    wanted = F.interpolate(masks[:, :1] - masks[:, 1:], size=(4, 4), mode="bilinear")
+    torch.testing.assert_close(merged, wanted.expand(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("num_slots", [2, 4, 8])
+def test_there_are_as_many_tokens_as_slots(tiny: ModelConfig, num_slots: int) -> None:
+    config = replace(tiny.region_encoder, num_slots=num_slots)
+    slots, masks = RegionEncoder(config)(torch.rand(1, 3, 64, 64))
+    assert config.num_tokens == slots.shape[1] == masks.shape[1] == num_slots
+
+
+def test_the_global_token_is_one_token_and_its_mask_is_one(tiny: ModelConfig, filled: Fill) -> None:
+    config = replace(tiny.region_encoder, tokens="global")
+    encoder = filled(RegionEncoder(config))
+    pictures = torch.rand(2, 3, 64, 64) * 2 - 1
+    token, masks = encoder(pictures)
+    assert config.num_tokens == 1
+    assert token.shape == (2, 1, config.slot_width)
+    assert masks.shape[1] == 1
+    assert masks.eq(1).all()
+    assert (token[0] - token[1]).abs().max() > 1e-3
+    assert not [name for name in encoder.state_dict() if name.startswith("slot_attention")]
 
 
 def test_gradient_reaches_every_weight(tiny: ModelConfig, filled: Fill) -> None:
     encoder = filled(RegionEncoder(tiny.region_encoder))
-    decoder = BroadcastDecoder(16, channels=8, start=4)
+    decoder = BroadcastDecoder(tiny.region_encoder.slot_width, SMALL)
     slots, masks = encoder(torch.rand(2, 3, 64, 64) * 2 - 1)
-    picture, _ = decoder(slots)
+    picture = merge_pictures(*decoder(slots))
     (picture.square().mean() + (masks * torch.randn_like(masks)).mean()).backward()
     weights = [*encoder.named_parameters(), *decoder.named_parameters()]
     silent = [name for name, w in weights if w.grad is None or not w.grad.abs().max() > 0]
