@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -122,15 +123,38 @@ def frames(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(frames: Path, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+def run_command() -> Callable[..., None]:
+    """Runs a command's main with arguments."""
+    return run_module
+
+
+@pytest.fixture(scope="session")
+def make_run(frames: Path) -> Callable[[dict[str, Any], Path], TinyRun]:
+    """Makes a run of a configuration's content in a folder, on the media."""
+
+    def make(content: dict[str, Any], folder: Path) -> TinyRun:
+        content["training"].update(frames=str(frames), pairs=str(folder / "pairs"))
+        (folder / "run.yaml").write_text(yaml.safe_dump(content), "utf-8")
+        return TinyRun(
+            config=folder / "run.yaml",
+            frames=frames,
+            pairs=folder / "pairs",
+            folder=folder / "run",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(
+    frames: Path,
+    repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    make_run: Callable[[dict[str, Any], Path], TinyRun],
+) -> TinyRun:
     """`configs/tiny.yaml` on the media: a head model is learned, two shards of pairs are made."""
-    folder = tmp_path_factory.mktemp("tiny")
     content = yaml.safe_load((repository / "configs" / "tiny.yaml").read_text("utf-8"))
-    content["training"].update(frames=str(frames), pairs=str(folder / "pairs"))
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(content), "utf-8")
-    run = TinyRun(
-        config=folder / "tiny.yaml", frames=frames, pairs=folder / "pairs", folder=folder / "run"
-    )
+    run = make_run(content, tmp_path_factory.mktemp("tiny"))
     status, said = run.train("head_model")
     assert status == 0, said
     head_model = run.folder / "head_model" / "head_model.safetensors"
