@@ -56,16 +56,16 @@ def read_request(arguments: Sequence[str], catalog: Catalog) -> Request:
     early.add_argument("--config", type=Path)
     named, rest = early.parse_known_args(arguments)
     if named.config is None or {"-h", "--help"} & set(arguments):
-        _build_parser(catalog, TrainerConfig()).parse_args(arguments)
+        _build_parser(catalog).parse_args(arguments)
     ordered = [f"--config={named.config}", *rest]  # what is given on the line wins
-    given = _parse(ordered, catalog, TrainerConfig())
+    given = _parse(ordered, catalog)
     if given.resume and given.fresh:
         raise TrainingError("got --resume and --fresh, expected one of them; --resume is default")
     config = catalog.schema(**{part.name: given[part.name] for part in fields(catalog.schema)})
     stages = _find_stages(given.stage, config, catalog)
     for name, recipe in stages.items():
         if isinstance(recipe, GradientRecipe):
-            trainer = _parse(ordered, catalog, recipe.trainer(config)).trainer
+            trainer = _override(recipe.trainer(config), ordered)
             config = replace(config, training=replace(config.training, **{name: trainer}))
     return Request(
         config=config,
@@ -86,15 +86,27 @@ def _find_stages(name: str, config: Any, catalog: Catalog) -> dict[str, Recipe]:
     return {name: needed[name]}
 
 
-def _parse(arguments: Sequence[str], catalog: Catalog, trainer: TrainerConfig) -> Any:
-    parser = _build_parser(catalog, trainer)
+def _override(trainer: TrainerConfig, arguments: Sequence[str]) -> TrainerConfig:
+    """A stage's trainer with what `--trainer` says over it."""
+    own: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument.startswith("--trainer"):
+            own += [argument] if "=" in argument else [argument, following]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--trainer", type=TrainerConfig, default=trainer)
+    overridden: TrainerConfig = parser.instantiate(parser.parse_args(own)).trainer
+    return overridden
+
+
+def _parse(arguments: Sequence[str], catalog: Catalog) -> Any:
+    parser = _build_parser(catalog)
     try:
         return parser.instantiate(parser.parse_args(arguments))
     except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
         raise TrainingError(" ".join(str(error).split())) from error
 
 
-def _build_parser(catalog: Catalog, trainer: TrainerConfig) -> ArgumentParser:
+def _build_parser(catalog: Catalog) -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m difffae.train",
         description="Train a stage. Any value of the configuration can be overridden.",
@@ -118,7 +130,10 @@ def _build_parser(catalog: Catalog, trainer: TrainerConfig) -> ArgumentParser:
         "--fresh", action="store_true", help="start anew; an earlier run is renamed, not deleted"
     )
     parser.add_argument(
-        "--trainer", type=TrainerConfig, default=trainer, help="over the stage's own trainer"
+        "--trainer",
+        type=TrainerConfig,
+        default=TrainerConfig(),
+        help="over the stage's own",
     )
     for part in fields(catalog.schema):
         default = part.default if part.default_factory is MISSING else part.default_factory()

@@ -13,16 +13,28 @@ _MODULES, _AVERAGE, _OPTIMIZER = "modules.", "ema.", "optimizer."
 
 
 def take_snapshot(
-    modules: nn.ModuleDict, average: AveragedWeights, optimizer: torch.optim.Optimizer
+    modules: nn.ModuleDict,
+    average: AveragedWeights,
+    optimizer: torch.optim.Optimizer,
+    *,
+    is_kept: bool,
 ) -> dict[str, Tensor]:
-    """All tensors whole, on the CPU where they were sharded; every process has to take part."""
+    """All tensors whole, on the CPU where they were sharded; every process has to take part.
+
+    Nothing is returned where `is_kept` is False: one process holds them all, no more.
+    """
     kinds = {
         _MODULES: modules.state_dict(),
         _AVERAGE: average.average.state_dict(),
         _OPTIMIZER: optimizer_tensors(optimizer, modules),
     }
     named = {prefix + key: t for prefix, kind in kinds.items() for key, t in kind.items()}
-    return {name: _gathered(tensor) for name, tensor in named.items()}
+    kept: dict[str, Tensor] = {}
+    for name, tensor in named.items():
+        gathered = whole(tensor)
+        if is_kept:
+            kept[name] = tensor if gathered is tensor else gathered.cpu()
+    return kept
 
 
 def averaged_tensors(snapshot: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -65,11 +77,6 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], checkpoint: Checkpoint)
                 "(--fresh) or give another run directory"
             )
     module.load_state_dict(tensors)
-
-
-def _gathered(tensor: Tensor) -> Tensor:
-    gathered = whole(tensor)
-    return gathered if gathered is tensor else gathered.cpu()
 
 
 def _named(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

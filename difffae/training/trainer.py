@@ -335,7 +335,12 @@ class _Trainer:
         if len(self._window):
             self._log()
         self._times.saved = self._watch.clock()
-        tensors = take_snapshot(self._stage.modules, self._average, self._optimizer)
+        tensors = take_snapshot(
+            self._stage.modules,
+            self._average,
+            self._optimizer,
+            is_kept=self._processes.is_main,
+        )
         self._write(lambda: self._keep(tensors))
 
     def _keep(self, tensors: dict[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -313,6 +314,17 @@ def test_a_time_limit_ends_all_stages_and_a_second_call_goes_on(run: Run, tmp_pa
     status, said = run("--stage", "all")
     assert status == 0
     assert (tmp_path / "run" / "curve" / "line.safetensors").is_file()
+
+
+def test_minutes_count_over_all_stages(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 61.0])
+    monkeypatch.setattr("difffae.train.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    status, said = run("--stage", "all", "--trainer.max_minutes", "1")
+    assert status == 0
+    assert "line stopped before its end" in said
+    assert not (tmp_path / "run" / "line").exists()
 
 
 def test_a_stage_trained_anew_lets_what_is_learned_from_it_be_learned_again(

@@ -243,6 +243,22 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_the_names_that_diff
     assert latest(tmp_path).step == 1
 
 
+def test_networks_that_can_are_told_to_recompute(
+    toy: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = settings(num_steps=1, has_gradient_checkpointing=True)
+    fit(toy.ToyStage(), config, tmp_path / "unable")
+    assert "no network of stage toy can" in caplog.text
+    caplog.clear()
+    for is_wanted in (False, True):
+        stage = toy.ToyStage()
+        stage.modules["mixer"].is_recomputing = False
+        config = settings(num_steps=1, has_gradient_checkpointing=is_wanted)
+        fit(stage, config, tmp_path / str(is_wanted))
+        assert stage.modules["mixer"].is_recomputing is is_wanted
+    assert "no network" not in caplog.text
+
+
 def start_child(
     script: Path, folder: Path, config: dict[str, Any], environment: dict[str, str], noise: float
 ) -> subprocess.Popen[str]:
