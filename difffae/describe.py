@@ -46,6 +46,7 @@ _RUNS = {
 }
 # What the paper ablates (section 5.3), retrains (5.4) or leaves open.
 _SETTINGS = (
+    "model.region_encoder.tokens",
     "model.region_encoder.num_slots",
     "model.region_encoder.num_iterations",
     "model.denoiser.identity_width",

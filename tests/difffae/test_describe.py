@@ -166,6 +166,15 @@ def test_eight_slots_are_eight_tokens_at_every_site(repository: Path, tmp_path: 
     assert description.settings["model.region_encoder.num_slots"] == 8
 
 
+def test_a_global_token_is_the_one_that_pixels_attend_to(repository: Path) -> None:
+    description = describe(
+        repository / "configs" / "tiny.yaml", ("--model.region_encoder.tokens=global",)
+    )
+    assert {site.num_tokens for site in description.attention_sites} == {1}
+    assert description.settings["model.region_encoder.tokens"] == "global"
+    assert network(description, "denoiser").inputs[3] == (1, 16)
+
+
 def test_overrides_win_over_the_file(repository: Path) -> None:
     overrides = ("--model.region_encoder.num_slots", "2", "--training.loss.attention=0")
     description = describe(repository / "configs" / "tiny.yaml", overrides)
