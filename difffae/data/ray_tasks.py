@@ -4,6 +4,7 @@ All machines have to see the folder and the output under the same paths: a share
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from difffae.data.report import Finding
 from difffae.data.shards import CannotWriteError
 from difffae.data.tasks import Bench, Task, TaskSettings, run_task
+
+_MAX_BLOCKS = 2048  # findings come block by block
 
 
 class RayWorker:
@@ -49,20 +52,27 @@ def run_on_ray(
         import ray.data  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ValueError(
-            'got --ray, but Ray is not installed: pip install "difffae-streamer[scale]"'
+            f'got --ray, but no Ray to import ({error}): pip install "difffae-streamer[scale]"'
         ) from error
     try:
-        ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ValueError(f"got no Ray cluster at {address} ({error}): start one first") from error
-    rows = ray.data.from_items([{"task": number} for number in range(len(tasks))])
-    done = rows.repartition(len(tasks)).map(
-        RayWorker,
-        fn_constructor_args=(tuple(tasks), settings),
-        concurrency=num_workers,
-        num_cpus=1,
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    # Blocks made here need no CPU of the cluster: the workers may hold all there are.
+    rows = ray.data.from_items(
+        [{"task": number} for number in range(len(tasks))],
+        override_num_blocks=min(len(tasks), _MAX_BLOCKS),
     )
-    for row in done.iter_rows():
-        if row["error"]:
-            raise CannotWriteError(row["error"])
-        yield [Finding(**finding) for finding in json.loads(row["findings"])]
+    pool = ray.data.ActorPoolStrategy(size=num_workers, max_tasks_in_flight_per_actor=1)
+    done = rows.map(
+        RayWorker, fn_constructor_args=(tuple(tasks), settings), compute=pool, num_cpus=1
+    )
+    try:
+        for row in done.iter_rows():
+            if row["error"]:
+                raise CannotWriteError(row["error"])
+            yield [Finding(**finding) for finding in json.loads(row["findings"])]
+    finally:
+        ray.shutdown()
