@@ -1,6 +1,8 @@
 """FLAME on a synthetic model of the published layout, against plain skinning in loops."""
 
+import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import expm
 
 from difffae.face.flame import FlameModel, head_yaw, load_embedding, load_flame, main
-from difffae.face.licensed import LicensedFileError
+from difffae.face.licensed import LICENSED, LicensedFileError
 from licensed_head import (
     COLUMNS,
     CROWN,
@@ -269,6 +271,19 @@ def test_every_publication_and_its_conversion_give_the_same_head(
             np.testing.assert_allclose(got, expected, atol=2e-7)
     assert "some.pkl has the unknown SHA-256" in caplog.text
     assert "flame.safetensors" not in caplog.text
+
+
+def test_the_model_says_which_publication_it_is_also_once_converted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, converted = folder / "generic_model.pkl", tmp_path / "flame.safetensors"
+    assert load_flame(path).version is None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {"flame": replace(LICENSED["flame"], sha256={digest[:8]: "2020"})}
+    monkeypatch.setattr("difffae.face.licensed.LICENSED", known)
+    assert load_flame(path).version == "2020"
+    main([str(path), str(converted)])
+    assert load_flame(converted).version == "2020"
 
 
 def test_conversion_of_another_file_fails_in_one_line(
