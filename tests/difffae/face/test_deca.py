@@ -111,6 +111,8 @@ def test_displacement_is_decoded_from_jaw_then_expression_then_detail() -> None:
     for name, values in decoder.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
             values.uniform_(0.2, 2)
+        elif name.endswith("weight"):
+            values.mul_(1.8)  # so that codes count for more than biases
     jaw, expression, detail = torch.randn(181).split([3, 50, 128])
     deca = planted_deca({})
     deca._displacement = decoder
@@ -120,8 +122,9 @@ def test_displacement_is_decoded_from_jaw_then_expression_then_detail() -> None:
             decoder.state_dict(), torch.cat([jaw, expression, detail])[None]
         )
     assert got.shape == (256, 256)
-    assert got.std() > 1e-5
-    np.testing.assert_allclose(got, expected[0, 0].numpy(), atol=2e-6)
+    spread = float(expected.std())
+    assert spread > 1e-3
+    np.testing.assert_allclose(got, expected[0, 0].numpy(), atol=1e-3 * spread)
 
 
 def test_displacement_stays_within_a_centimetre() -> None:

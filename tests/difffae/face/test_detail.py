@@ -68,20 +68,20 @@ def test_normals_turn_with_the_surface() -> None:
     np.testing.assert_allclose(got[INNER], (expected @ turn.T)[INNER], atol=2e-3)
 
 
-def test_the_fixed_displacement_counts_also_where_the_mask_is_black() -> None:
-    """DECA masks what it decodes and the result, not the fixed part."""
+def test_the_mask_weighs_what_is_decoded_and_the_result_but_not_the_fixed_part() -> None:
     space, vertices, normals = sheet()
     height, _ = ripples()
-    half = np.zeros((256, 256), np.float32)
-    half[:, :128] = 1
-    fixed = DetailMaps(mask=half, displacement=0.5 * height)
-    got = space.detailed_normals(vertices, normals, 0.5 * height, fixed)
-    whole = space.detailed_normals(vertices, normals, height, maps())
-    np.testing.assert_allclose(got[6:-6, 6:126], whole[6:-6, 6:126], atol=1e-6)
-    np.testing.assert_allclose(got[:, 129:], np.broadcast_to([0, 0, 1], (256, 127, 3)), atol=1e-6)
-    shown = DetailMaps(mask=np.ones_like(half), displacement=height)
-    only_fixed = space.detailed_normals(vertices, normals, np.zeros_like(height), shown)
-    np.testing.assert_allclose(only_fixed, whole, atol=1e-6)
+    half = DetailMaps(mask=np.full((256, 256), 0.5, np.float32), displacement=0.5 * height)
+    got = space.detailed_normals(vertices, normals, height, half)
+    whole = space.detailed_normals(vertices, normals, height, maps())  # 0.5 + 0.5
+    np.testing.assert_allclose(got[INNER], 0.5 * whole[INNER] + [0, 0, 0.5], atol=1e-5)
+    left = np.zeros((256, 256), np.float32)
+    left[:, :128] = 1
+    cut = space.detailed_normals(
+        vertices, normals, height, DetailMaps(mask=left, displacement=np.zeros_like(left))
+    )
+    np.testing.assert_allclose(cut[6:-6, 6:126], whole[6:-6, 6:126], atol=1e-6)
+    np.testing.assert_allclose(cut[:, 128:], np.broadcast_to([0, 0, 1], (256, 128, 3)), atol=1e-6)
 
 
 def test_the_border_of_the_dense_grid_has_no_normals() -> None:
