@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
         for name, array in arrays.items()
     }
-    safetensors.numpy.save_file(plain, given.out, {"flame": version or "unknown"})
+    safetensors.numpy.save_file(plain, given.out, {"flame": version} if version else None)
     return 0
 
 

@@ -277,7 +277,8 @@ def test_the_model_says_which_publication_it_is_also_once_converted(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, converted = folder / "generic_model.pkl", tmp_path / "flame.safetensors"
-    assert load_flame(path).version is None
+    main([str(path), str(converted)])
+    assert load_flame(path).version is load_flame(converted).version is None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     known = {"flame": replace(LICENSED["flame"], sha256={digest[:8]: "2020"})}
     monkeypatch.setattr("difffae.face.licensed.LICENSED", known)
