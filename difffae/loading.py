@@ -49,7 +49,7 @@ def load_pipeline(
         raise WeightsError(str(error)) from error
     hashes = _ledger_hashes(folder)
     with ThreadPoolExecutor(1) as beside:
-        face_parts = beside.submit(_load_face_parts, folder, config, hashes)
+        face_parts = beside.submit(_load_face_parts, folder, config, hashes, device)
         networks = load_networks(folder, config, hashes)
         generator = Generator(config, networks, device=device, runtime=runtime)
         parts = face_parts.result()
@@ -63,7 +63,12 @@ def load_pipeline(
 
 
 def load_rig(
-    config: FaceConfig, size: int, head_model: Path | None, *, sha256: str | None = None
+    config: FaceConfig,
+    size: int,
+    head_model: Path | None,
+    *,
+    sha256: str | None = None,
+    device: str = "cpu",
 ) -> Rig:
     """The face rig of a model.
 
@@ -72,6 +77,7 @@ def load_rig(
         size: side of its crops and conditions [px].
         head_model: file of the bundled kind of head model; not read for FLAME.
         sha256: its expected hash, where known.
+        device: where DECA runs; the bundled kind has no network.
 
     Raises:
         WeightsError: the head model cannot be read.
@@ -80,7 +86,7 @@ def load_rig(
     if config.rig == "flame":
         from difffae.face.flame_rig import load_flame_rig
 
-        return load_flame_rig(config, size)
+        return load_flame_rig(config, size, device=device)
     if head_model is None:
         raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
     tensors = load_tensors(head_model, expected_sha256=sha256)
@@ -89,9 +95,11 @@ def load_rig(
     return FaceMeshRig(model, config, size)
 
 
-def _load_face_parts(folder: Path, config: ModelConfig, hashes: dict[str, str]) -> _FaceParts:
+def _load_face_parts(
+    folder: Path, config: ModelConfig, hashes: dict[str, str], device: str
+) -> _FaceParts:
     head_model, known = folder / _HEAD_MODEL, hashes.get(_HEAD_MODEL)
-    rig = load_rig(config.face, config.image_size, head_model, sha256=known)
+    rig = load_rig(config.face, config.image_size, head_model, sha256=known, device=device)
     return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 
 

@@ -281,6 +281,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder for the pair shards")
     parser.add_argument("--head-model", type=Path, help="head_model.safetensors; not for FLAME")
     parser.add_argument("--config", type=Path, help="the model's YAML; default: bundled kind, 256")
+    parser.add_argument("--device", default="cpu", help="where DECA runs (default cpu)")
     parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -293,7 +294,8 @@ def main() -> None:
     reader = ShardReader(arguments.frames, "frames")
     size = reader.picture("image", 0).shape[0]
     config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed, light=face.light)
-    maker = PairMaker(reader, load_rig(face, size, arguments.head_model), config)
+    rig = load_rig(face, size, arguments.head_model, device=arguments.device)
+    maker = PairMaker(reader, rig, config)
     write_pairs(
         maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step)
     )

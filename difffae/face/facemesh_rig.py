@@ -1,10 +1,12 @@
 """The face rig that ships: MediaPipe's mesh, a linear head model, the portrait's own texture."""
 
+import numpy as np
+
 from difffae.arrays import Lighting, MaskF32
 from difffae.face.config import FaceConfig
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.morphable import EyeOpenings
-from difffae.face.parameters import FaceParameters
+from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.pytorch3d import rasterize_pytorch3d
 from difffae.face.rasterizer import rasterize
 from difffae.face.renderer import Condition, Renderer
@@ -31,6 +33,11 @@ class FaceMeshRig:
             rasterize if config.rasterizer == "numba" else rasterize_pytorch3d,
             background=config.background,
         )
+
+    @property
+    def expression_spread(self) -> Vector:
+        """See `Rig.expression_spread`: coefficients are in standard deviations."""
+        return np.ones(len(self.head_model.expression_basis), np.float32)
 
     def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
         """See `Rig.read`."""

@@ -31,6 +31,7 @@ from difffae.face.template import load_template
 
 # What FLAME's axes make of each harmonic: those odd in y or z alone change their sign.
 _HARMONICS_TO_PICTURE = np.array([1, 1, -1, -1, -1, -1, 1, 1, 1], np.float32)[:, None]
+_JAW_SPREAD_RAD = 0.1
 _NO_RESIDUAL = (0, 3)  # DECA leaves no points unexplained: it explains none
 
 
@@ -49,6 +50,11 @@ class FlameRig:
         self._deca = deca
         self._last: tuple[Sighting, CropBox, Codes] | None = None
         self.renderer = renderer
+
+    @property
+    def expression_spread(self) -> Vector:
+        """See `Rig.expression_spread`: 50 standard deviations, then the jaw's turn [rad]."""
+        return np.concatenate([np.ones(50), np.full(3, _JAW_SPREAD_RAD)]).astype(np.float32)
 
     def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
         """See `Rig.read`."""

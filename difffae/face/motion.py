@@ -88,7 +88,7 @@ def follow(
     reference = state.reference
     assert reference is not None
     driver = stage.overlay(rig.read(sighting, reference), sighting.image)
-    unit = _units(reference)
+    unit = _units(reference, rig)
     smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
     driver = driver.with_motion(smoothing.value * unit)
     shown = retarget(
@@ -141,11 +141,10 @@ def distance(driver: FaceParameters, source: FaceParameters) -> float:
     return expression + 2 * turn
 
 
-def _units(reference: FaceParameters) -> Vector:
+def _units(reference: FaceParameters, rig: Rig) -> Vector:
     """Usual change of each motion signal, so that one filter setting serves all."""
-    size = len(reference.expression)
     rest = np.array([0.05, 0.1 * reference.scale, 0.1 * reference.scale], np.float32)
-    units = [np.ones(size), np.full(4, 0.03), np.full(3, 0.1), rest]
+    units = [rig.expression_spread, np.full(4, 0.03), np.full(3, 0.1), rest]
     return np.asarray(np.concatenate(units), np.float32)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.face.morphable import EyeOpenings
-from difffae.face.parameters import FaceParameters
+from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.renderer import Condition
 from difffae.face.source_face import SourceFace
 
@@ -29,6 +29,11 @@ class Sighting:
 
 class Rig(Protocol):
     """A head model, how it is read from pictures, and how it is rendered."""
+
+    @property
+    def expression_spread(self) -> Vector:
+        """By how much each expression coefficient usually changes, in its own unit."""
+        ...
 
     def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
         """The parameters of a face, in the picture's pixels.

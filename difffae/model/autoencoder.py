@@ -85,7 +85,7 @@ class Encoder(nn.Module):
         """Measure mean and spread of each latent channel on these images (model.md 0.4)."""
         self.latent_mean.zero_()
         self.latent_std.fill_(1)
-        raw = torch.cat([self(part).float() for part in images.split(_CALIBRATION_BATCH)])
+        raw = torch.cat([self(part).float() for part in torch.split(images, _CALIBRATION_BATCH)])
         self.latent_mean.copy_(raw.mean((0, 2, 3))[:, None, None])
         self.latent_std.copy_(raw.std((0, 2, 3))[:, None, None])
 

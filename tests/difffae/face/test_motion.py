@@ -19,7 +19,7 @@ from difffae.face.motion import (
     lose,
     take_reference,
 )
-from difffae.face.parameters import FaceParameters
+from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.renderer import Condition
 from difffae.face.rig import Sighting
 from difffae.face.smoothing import SmoothingConfig
@@ -58,6 +58,10 @@ def seen(parameters: FaceParameters) -> Sighting:
 
 class PlainRig:
     """A rig whose points are its parameters; its second expression opens both eyes."""
+
+    @property
+    def expression_spread(self) -> Vector:
+        return np.ones(2, np.float32)
 
     def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
         points = sighting.points
@@ -282,3 +286,25 @@ def test_the_nearest_frame_is_the_one_most_like_the_portrait() -> None:
     assert distance(elsewhere, portrait) == 0
     turned = replace(portrait, rotation=np.float32([0.1, 0.6, 0]))
     assert distance(turned, portrait) > distance(face(smile=1.5), portrait) > 0
+
+
+class JawRig(PlainRig):
+    """A rig whose second coefficient is an angle that moves a tenth as far."""
+
+    @property
+    def expression_spread(self) -> Vector:
+        return np.float32([1, 0.1])
+
+
+def test_coefficients_are_smoothed_in_their_own_units(stage: Stage) -> None:
+    """A tenth of the change at a tenth of the spread lags as the whole does."""
+    wanted, state = MotionControls(motion="relative", strength=1), MotionState()
+    for moved in (0.0, 1.0):
+        driver = face()
+        change = np.array([moved, 0.1 * moved], np.float32)
+        driver = replace(driver, expression=driver.expression + change)
+        state = follow(seen(driver), state, stage, JawRig(), wanted)
+    assert state.shown is not None
+    shown = state.shown.expression - stage.face.expression
+    assert 0 < shown[0] < 0.99
+    assert shown[1] == pytest.approx(0.1 * shown[0], rel=1e-3)
