@@ -1,5 +1,6 @@
 """The paper's face rig: DECA reads, FLAME poses, R renders; all from the user's licensed files."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,8 @@ from difffae.face.template import load_template
 # What FLAME's axes make of each harmonic: those odd in y or z alone change their sign.
 _HARMONICS_TO_PICTURE = np.array([1, 1, -1, -1, -1, -1, 1, 1, 1], np.float32)[:, None]
 _JAW_SPREAD_RAD = 0.1
+_DECAS_FLAME = "2020"
+_LOGGER = logging.getLogger(__name__)
 _NO_RESIDUAL = (0, 3)  # DECA leaves no points unexplained: it explains none
 
 
@@ -54,7 +57,7 @@ class FlameRig:
     @property
     def expression_spread(self) -> Vector:
         """See `Rig.expression_spread`: 50 standard deviations, then the jaw's turn [rad]."""
-        return np.concatenate([np.ones(50), np.full(3, _JAW_SPREAD_RAD)]).astype(np.float32)
+        return np.asarray([*[1.0] * 50, *[_JAW_SPREAD_RAD] * 3], np.float32)
 
     def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
         """See `Rig.read`."""
@@ -144,8 +147,16 @@ def load_flame_rig(config: FaceConfig, size: int, device: str = "cpu") -> FlameR
     files = config.licensed
     paths = {key: files.require(key) for key in _needed(files)}
     deca = load_deca(paths["deca"], device)
+    model = load_flame(paths["flame"], paths.get("landmarks"))
+    if model.version not in (_DECAS_FLAME, None):
+        _LOGGER.warning(
+            "%s is FLAME %s; DECA's codes are of FLAME %s, and faces will be of wrong shape",
+            paths["flame"],
+            model.version,
+            _DECAS_FLAME,
+        )
     parts = FlameParts(
-        model=load_flame(paths["flame"], paths.get("landmarks")),
+        model=model,
         template=load_template(paths["template"]),
         albedo=load_albedo(paths["albedo"]) if "albedo" in paths else mean_albedo(),
         deca=deca,

@@ -13,6 +13,8 @@ from deca_media import code_vector, published_checkpoint
 from difffae.arrays import ImageU8
 from difffae.checkpoint import save_tensors
 from difffae.config import read_model_config
+from difffae.face.config import FaceConfig
+from difffae.face.flame_rig import load_flame_rig
 from difffae.face.licensed import LicensedFileError, LicensedFiles
 from difffae.loading import load_pipeline
 from difffae.networks import build_networks
@@ -164,3 +166,16 @@ def test_a_truncated_file_is_refused_by_name(
     folder = write_model(tmp_path, repository, replace(licensed, flame=broken))
     with pytest.raises(LicensedFileError, match="generic_model"):
         load_pipeline(folder, runtime="eager")
+
+
+@pytest.mark.parametrize(("version", "is_warned"), [("2023", True), ("2020", False), (None, False)])
+def test_a_flame_that_decas_codes_do_not_fit_is_warned_of(
+    licensed: LicensedFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    version: str | None,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setattr("difffae.face.flame.publication", lambda key, path: version)
+    load_flame_rig(FaceConfig(rig="flame", background="black", licensed=licensed), 64)
+    assert ("DECA's codes are of FLAME 2020" in caplog.text) == is_warned
