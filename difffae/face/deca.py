@@ -20,6 +20,7 @@ from difffae.arrays import Images, Lighting, SquareF32
 from difffae.checkpoint import WeightsError, load_tensors
 from difffae.face.licensed import unusable
 from difffae.face.resnet import NUM_FEATURES, ResNet50
+from difffae.torch_file import read_torch_file
 
 Crop224 = UInt8[NDArray[np.uint8], "224 224 3"]
 
@@ -194,10 +195,9 @@ def _read_checkpoint(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise unusable("deca", path, "there is no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise any, as Python's manual says
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise unusable("deca", path, f"it is damaged or no torch checkpoint ({first})") from error
+        content = read_torch_file(path)
+    except WeightsError as error:
+        raise unusable("deca", path, "it is damaged or no torch checkpoint") from error
     if not isinstance(content, dict):
         raise unusable("deca", path, f"it holds a {type(content).__name__}")
     return content
