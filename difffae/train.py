@@ -36,7 +36,7 @@ from difffae.training.trainer_config import TrainerConfig
 
 _EXIT_MISUSE = 2
 _EXIT_INTERRUPTED = 130
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = logging.getLogger("difffae.train")  # __name__ is __main__ where it is run
 
 
 def main(arguments: Sequence[str], console: Console, catalog: Catalog) -> int:

@@ -83,7 +83,10 @@ class Block(nn.Module):
     ) -> tuple[Widened, SlotMasks | None]:
         """Same size out, and how its pixels attend to the slots where it has a transformer."""
         x = self.residual(x, time, identity)
-        return (x, None) if self.transformer is None else self.transformer(x, slots)
+        if self.transformer is None:
+            return x, None
+        x, attention_map = self.transformer(x, slots)
+        return x, attention_map.contiguous()  # FSDP warns of views
 
 
 class Denoiser(nn.Module):

@@ -100,7 +100,7 @@ class Processes:
         if failure is not None:
             raise failure
         if has_failed:
-            raise MainProcessError(f"process {self.rank} stops with the main process, which failed")
+            raise MainProcessError("stopped with the main process, which failed and said why")
 
 
 @contextmanager
