@@ -63,21 +63,25 @@ def write_cuts(path: Path, cuts: Sequence[Cut], size: int) -> list[str | None]:
     if not cuts:
         return []
     counts = [0] * len(cuts)
-    trouble = "the video ends before"
     with discarding([cut.writer for cut in cuts]):
-        try:
-            for tick, image in read_at_rate(
-                path, FRAME_RATE_HZ, lambda tick: any(cut.wants(tick) for cut in cuts)
-            ):
-                for number, cut in enumerate(cuts):
-                    if cut.wants(tick):
-                        points = None if cut.points is None else cut.points[tick]
-                        patch = cut_out(image, cut.box, size)
-                        cut.writer.add(tick - cut.start, patch, points)
-                        counts[number] += 1
-        except UnreadableVideoError as error:
-            trouble = str(error)
+        trouble = _feed(path, cuts, size, counts)
         return [_finish(cut, count, trouble) for cut, count in zip(cuts, counts, strict=True)]
+
+
+def _feed(path: Path, cuts: Sequence[Cut], size: int, counts: list[int]) -> str:
+    """Give each cut its frames and count them; why there are no more."""
+    try:
+        for tick, image in read_at_rate(
+            path, FRAME_RATE_HZ, lambda tick: any(cut.wants(tick) for cut in cuts)
+        ):
+            for number in (k for k, cut in enumerate(cuts) if cut.wants(tick)):
+                cut = cuts[number]
+                points = None if cut.points is None else cut.points[tick]
+                cut.writer.add(tick - cut.start, cut_out(image, cut.box, size), points)
+                counts[number] += 1
+    except UnreadableVideoError as error:
+        return str(error)
+    return "the video ends before"
 
 
 def _finish(cut: Cut, count: int, trouble: str) -> str | None:

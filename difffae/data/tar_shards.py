@@ -99,13 +99,13 @@ def scan_tar(path: Path) -> MappedShard:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile():
-                    key, _, name = member.name.partition(".")
-                    extent = (member.offset_data, member.offset_data + member.size)
-                    samples.setdefault(key, {})[name] = extent
+            files = [member for member in archive if member.isfile()]
     except tarfile.TarError as error:
         raise damaged(path, error) from error
+    for member in files:
+        key, _, name = member.name.partition(".")
+        extent = (member.offset_data, member.offset_data + member.size)
+        samples.setdefault(key, {})[name] = extent
     kinds = {frozenset(members) for members in samples.values()}
     if len(kinds) != 1:
         raise damaged(path, f"its samples hold {len(kinds)} different sets of members")

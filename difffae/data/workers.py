@@ -49,10 +49,9 @@ def run_tasks(
             _give(worker, waiting)
         while busy := [worker for worker in workers if worker.task is not None]:
             ready = wait([worker.pipe for worker in busy])
-            for worker in busy:
-                if worker.pipe in ready:
-                    yield _take(worker, settings)
-                    _give(worker, waiting)
+            for worker in (one for one in busy if one.pipe in ready):
+                yield _take(worker, settings)
+                _give(worker, waiting)
     finally:
         for worker in workers:
             _stop(worker)
