@@ -11,7 +11,7 @@ from difffae.arrays import Lighting
 
 @dataclass(frozen=True, kw_only=True)
 class Appearance:
-    """How a face looks, in the terms of the paper's renderer R (section 4.2).
+    """How a face looks, in the terms of the paper's renderer R (eq. 3).
 
     Attributes:
         lighting: second-order spherical harmonics; see `difffae.face.lighting`.

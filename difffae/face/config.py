@@ -17,7 +17,7 @@ class FaceConfig:
         background: what a condition shows around the rendered face: the portrait moved with the
             head (lite.md section 2), or black, as in the paper.
         light: whose light training's conditions are rendered under: the source's, or the driver's,
-            as in the paper (section 4.2).
+            as in the paper (section 4.1).
         rasterizer: numba, or pytorch3d where the user has installed it.
         surroundings: how the portrait moves with the head.
         licensed: where the user's licensed files are.

@@ -1,6 +1,6 @@
 """DECA's networks: a face's crop in; FLAME, albedo, camera and light codes, and fine geometry out.
 
-Feng et al. 2021, as the paper's space-sensitive customization reads faces with it (section 4.2).
+Feng et al. 2021, as the paper's space-sensitive customization reads faces with it (section 4.1).
 The weights are licensed and come from the user: `deca_model.tar` as it is published, or the same
 tensors in a safetensors file under the prefixes `E_flame.`, `E_detail.` and `D_detail.`.
 """

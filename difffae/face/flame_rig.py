@@ -82,7 +82,7 @@ class FlameRig:
         )
 
     def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
-        """See `Rig.condition`: albedo and detail code are the source's (paper section 4.2)."""
+        """See `Rig.condition`: albedo and detail code are the source's (paper section 4.1)."""
         return self.renderer.condition(shown, replace(source.appearance, lighting=lighting))
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:

@@ -35,8 +35,8 @@ class DenoiserConfig:
 
     Attributes:
         latent_channels: channels of the latent, in and out.
-        condition_channels: channels concatenated to it (SPC, eq. 3): the render's latent, and in
-            the bundled model the source's latent and masks.
+        condition_channels: channels concatenated to it (SPC, section 4.1): the render's latent, and
+            in the bundled model the source's latent and masks.
         channels, multipliers, num_blocks, num_heads: of the U-Net.
         attention_sizes: sides of the feature maps that attend, as table 5 lists them.
         latent_size: side of the latent.
@@ -90,7 +90,7 @@ class Block(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Latent diffusion's U-Net with slots as context and identity by AdaIN (paper eq. 3, 7).
+    """Latent diffusion's U-Net with slots as context and identity by AdaIN (paper eq. 4 to 6).
 
     Attributes:
         is_recomputing: while gradients are wanted, keep only the inputs of each block and compute
@@ -151,7 +151,7 @@ class Denoiser(nn.Module):
         slots: Slots,
         identity: Identities | None,
     ) -> tuple[Latents, SlotMasks]:
-        """The network's prediction, and A_cross: slots' attention merged over layers (eq. 8).
+        """The network's prediction, and A_cross: slots' attention merged over layers (eq. 7).
 
         Args:
             latent: noisy latent (b, c, h, w), preconditioned.

@@ -36,7 +36,7 @@ def timestep_embedding(timesteps: Timesteps, width: int) -> Tensor:
 
 
 class IdentityAdaIN(nn.Module):
-    """Adaptive instance normalisation by the identity token: h_s * IN(h) + h_b (paper section 4.3).
+    """Adaptive instance normalisation by the identity token: h_s * IN(h) + h_b (paper eq. 4, 5).
 
     (h_s, h_b) come from one linear layer on SiLU(f_id). It starts at h_s = 1, h_b = 0: the layer is
     a plain instance normalisation until it has learned otherwise.

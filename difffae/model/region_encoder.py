@@ -1,4 +1,4 @@
-"""Region-responsive encoder: a picture in, slot tokens and masks out (RSC, paper eq. 4-6)."""
+"""Region-responsive encoder: a picture in, slot tokens and masks out (RSC, paper 4.2)."""
 
 from dataclasses import dataclass, field
 from typing import Literal, cast
@@ -104,7 +104,7 @@ class SlotAttention(nn.Module):
         super().__init__()
         inputs, width = config.out_channels, config.slot_width
         self.num_iterations = config.num_iterations
-        self.start = nn.Parameter(torch.randn(config.num_slots, width) * width**-0.5)
+        self.start = nn.Parameter(torch.randn(config.num_slots, width))
         self.position = nn.Conv2d(4, inputs, 1)
         self.prepare = nn.Sequential(
             nn.LayerNorm(inputs),

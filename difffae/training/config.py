@@ -25,7 +25,7 @@ class LossConfig:
         latent: of the denoiser's L1 in latents.
         pixel: of the denoiser's losses through the frozen decoder.
         pixel_share: share of each batch that pays them.
-        attention: of attention consistency (ACR, eq. 8).
+        attention: of attention consistency (ACR, delta of eq. 8).
         face: how much more a pixel of the face counts.
         timestep_sampling: uniform over all timesteps as in the paper, or log-normal noise levels.
         first_step_share: share of the batch at the noisiest timestep, so that one step works.

@@ -67,7 +67,7 @@ class RegionsStage:
         }
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error of the slots' merged pictures (eq. 6) and the configured regularisers."""
+        """Squared error of the slots' merged pictures (paper 4.3) and what regularises."""
         images = torch.cat([batch["source"], batch["target"]])
         slots, masks = self.region_encoder(images)
         parted = Parted(images=images, slots=slots, masks=masks)
