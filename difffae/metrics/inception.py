@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from difffae.arrays import Features, Images
 from difffae.checkpoint import WeightsError, load_tensors
+from difffae.torch_file import TORCH_SUFFIXES, read_torch_file
 
 INPUT_SIZE_PX = 299
 NUM_FEATURES = 2048
@@ -26,7 +27,6 @@ NUM_CLASSES = 1008
 NORM_EPSILON = 1e-3
 COUNTER = "num_batches_tracked"  # of batch norms: not in every file, and not used
 WEIGHTS_FILE = "pt_inception-2015-12-05-6726825d"
-TORCH_SUFFIXES = (".pth", ".pt")
 
 Pool = Literal["average", "max", "halve"]
 
@@ -257,13 +257,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of torch's own, of which nothing else is admitted."""
     if path.suffix not in TORCH_SUFFIXES:
         return load_tensors(path)
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}; expected {WEIGHTS_FILE}.pth of pytorch-fid")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError by its damage
-        raise WeightsError(
-            f"{path} is damaged or holds more than tensors; fetch {WEIGHTS_FILE}.pth again"
-        ) from error
+    content = read_torch_file(path)
     tensors = content if isinstance(content, Mapping) else {}
     return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}

@@ -87,7 +87,7 @@ def test_cross_pairs_are_listed_and_measured(
         (["--model", "/nowhere/model"], "/nowhere/model"),
         (["--protocol", "swap"], "Got protocol 'swap'"),
         (["--protocol", "light"], "no model for protocol light"),
-        (["--weights-inception", "/nowhere/i.pth"], "no weights at /nowhere/i.pth"),
+        (["--weights-inception", "/nowhere/i.pth"], "no file at /nowhere/i.pth"),
         (["--weights-lpips", "/nowhere/l.safetensors"], "/nowhere/l.safetensors"),
         (["--tracker", "/nowhere/flame.yaml"], "/nowhere/flame.yaml"),
     ],

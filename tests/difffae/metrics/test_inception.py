@@ -80,12 +80,12 @@ def test_a_pickle_that_would_run_code_or_ends_early_is_refused(
 ) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"fc.bias": weights["fc.bias"], "call": print}, path)
-    with pytest.raises(WeightsError, match="damaged or holds more than tensors"):
+    with pytest.raises(WeightsError, match="is damaged, or"):
         load_fid_inception(path)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(WeightsError, match="damaged or holds more than tensors"):
+    with pytest.raises(WeightsError, match="is damaged, or"):
         load_fid_inception(path)
-    with pytest.raises(WeightsError, match="no weights at"):
+    with pytest.raises(WeightsError, match=r"no file at .*gone\.pth"):
         load_fid_inception(tmp_path / "gone.pth")
 
 
