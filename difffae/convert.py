@@ -10,14 +10,11 @@ latents of its own first stage and scale, where ours are calibrated to unit spre
 import argparse
 import json
 import sys
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -34,6 +31,7 @@ from difffae.model.compvis import (
 )
 from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
+from difffae.torch_file import read_torch_file
 
 _EXIT_MISUSE = 2
 _REPORT_NAME = "conversion.json"
@@ -144,31 +142,12 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     """
     if file.suffix != ".ckpt":
         return load_tensors(file)
-    if not file.is_file() or not zipfile.is_zipfile(file):
-        raise WeightsError(
-            f"{file} is missing or truncated; expected a .ckpt that torch.save wrote"
-        )
-    names: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-        (_Stateless, name) for name in _FOREIGN_CLASSES
-    ]
-    try:
-        with torch.serialization.safe_globals(names):
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # UnpicklingError, RuntimeError, EOFError, KeyError by its damage
-        raise WeightsError(
-            f"{file} cannot be read without running code from it: {str(error).splitlines()[0]} "
-            "Fetch the file again, or where you trust it save its state_dict by "
-            "safetensors.torch.save_file and convert that"
-        ) from error
+    content = read_torch_file(file, ignored_classes=_FOREIGN_CLASSES)
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{file} holds no tensors; expected a state_dict")
     return tensors
-
-
-class _Stateless:
-    """Stands in for the trainer classes that CompVis' files mention beside their tensors."""
 
 
 def main(arguments: Sequence[str], console: Console) -> int:

@@ -198,7 +198,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
         torch.save({"state_dict": tensors}, file)
     if damage in {"truncated", "empty"}:
         file.write_bytes(file.read_bytes()[: 2000 if damage == "truncated" else 0])
-    with pytest.raises(WeightsError, match=r"missing or truncated|holds no tensors"):
+    with pytest.raises(WeightsError, match=r"no file at|is damaged|holds no tensors"):
         read_checkpoint(file)
 
 
