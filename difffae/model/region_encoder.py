@@ -97,7 +97,9 @@ class SlotAttention(nn.Module):
     """Slots compete for pixels (Locatello et al. 2020), each from its own learned start.
 
     One start a slot, not one for all: slot i must mean the same region in source and driver, else
-    tokens cannot be exchanged and attention consistency compares noise (model.md 2.6).
+    tokens cannot be exchanged and attention consistency compares noise (model.md 2.6). The starts
+    are of unit spread: smaller ones drown in the first update, which is the same for all slots, and
+    slots that are alike take hundreds of steps to part.
     """
 
     def __init__(self, config: RegionEncoderConfig) -> None:

@@ -155,25 +155,35 @@ class JointStage:
         device = next(self.modules.parameters()).device
         grid = {name: tensor.to(device) for name, tensor in self._grid.items()}
         count = len(grid["target_image"])
-        condition = decoder_condition(grid["composite_image"], (grid["masks_image"] + 1) / 2)
-        noise = torch.randn(grid["target_latent"].shape, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            slots, slot_masks = self.region_encoder(grid["region_image"])
-            identity = self.identity_encoder(grid["aligned"])
-
-            def denoise(x_t: Tensor, t: int) -> Tensor:
-                return self._denoise(x_t, torch.full((len(x_t),), t), grid, slots, identity)[0]
-
-            latents = [
-                sample_dpm_solver(denoise, noise.to(device), self._schedule, num_steps=num_steps)
-                for num_steps in _GRID_STEPS
-            ]
-            decoded = [self.decoder(latent[:count], condition) for latent in latents]
+        decoded = [self.decode(self.sample(grid, steps), grid) for steps in _GRID_STEPS]
         columns = [grid["target_image"], grid["composite_image"], *(image for image, _ in decoded)]
         columns.append(2 * decoded[-1][1] - 1)
+        with torch.no_grad():
+            slot_masks = self.region_encoder(grid["region_image"])[1]
         size = columns[0].shape[-2:]
         masks = F.interpolate(slot_masks[:count].float(), size=size) * 2 - 1
         return sheet(*columns, *(masks[:, k : k + 1] for k in range(masks.shape[1])))
+
+    @torch.no_grad()
+    def sample(self, batch: dict[str, Tensor], num_steps: int, seed: int = 0) -> Tensor:
+        """Latents sampled in so many trailing steps from the noise of a seed."""
+        slots, _ = self.region_encoder(batch["region_image"])
+        identity = self.identity_encoder(batch["aligned"])
+        target = batch["target_latent"]
+        noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
+
+        def denoise(x_t: Tensor, t: int) -> Tensor:
+            times = torch.full((len(x_t),), t, device=x_t.device)
+            return self._denoise(x_t, times, batch, slots, identity)[0]
+
+        return sample_dpm_solver(denoise, noise.to(target), self._schedule, num_steps=num_steps)
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pictures and alpha of the samples whose pictures the batch holds."""
+        condition = decoder_condition(batch["composite_image"], (batch["masks_image"] + 1) / 2)
+        image, alpha = self.decoder(latent[: len(condition)], condition)
+        return image, alpha
 
     @torch.no_grad()
     def sample_once(self, batch: dict[str, Tensor]) -> Tensor:
@@ -246,7 +256,7 @@ class JointStage:
 
 
 def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full: bool) -> Tensor:
-    """What is concatenated: the render's latent (SPC, eq. 3), and in the bundled model more."""
+    """What is concatenated: the render's latent (SPC, 4.1), and in the bundled model more."""
     return torch.cat([prior, source, masks], 1) if is_full else prior
 
 

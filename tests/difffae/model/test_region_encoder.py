@@ -24,7 +24,7 @@ Fill = Callable[[nn.Module], nn.Module]
 @pytest.mark.parametrize(
     ("name", "side", "slots", "masks"),
     [
-        ("tiny", 64, (2, 4, 16), (2, 4, 8, 8)),
+        ("tiny", 64, (2, 4, 16), (2, 4, 16, 16)),
         ("lite-256", 128, (2, 4, 96), (2, 4, 32, 32)),
         ("paper-256", 256, (2, 4, 192), (2, 4, 32, 32)),
         ("paper-512", 256, (2, 4, 192), (2, 4, 32, 32)),
@@ -57,7 +57,7 @@ def test_the_papers_encoder_has_the_parameters_that_its_tables_give(
 def test_masks_sum_to_one_over_the_slots(tiny: ModelConfig, filled: Fill) -> None:
     encoder = filled(RegionEncoder(tiny.region_encoder))
     _, masks = encoder(torch.rand(3, 3, 64, 64) * 2 - 1)
-    torch.testing.assert_close(masks.sum(1), torch.ones(3, 8, 8))
+    torch.testing.assert_close(masks.sum(1), torch.ones(3, 16, 16))
     assert masks.min() >= 0
     assert masks.std() > 1e-3
 
@@ -67,7 +67,7 @@ def test_each_slot_has_its_own_start_so_that_tokens_keep_their_order(
 ) -> None:
     attention = filled(SlotAttention(tiny.region_encoder))
     assert isinstance(attention, SlotAttention)
-    features = torch.randn(2, 16, 8, 8)
+    features = torch.randn(2, tiny.region_encoder.out_channels, 8, 8)
     slots, masks = attention(features)
     again, _ = attention(features)
     assert torch.equal(again, slots)
