@@ -68,6 +68,11 @@ class ModelConfig:
             )
 
     @property
+    def has_identity(self) -> bool:
+        """Whether the identity token enters the denoiser; False is the paper's ablation."""
+        return self.denoiser.identity_width > 0
+
+    @property
     def is_decoder_conditional(self) -> bool:
         """Whether the decoder is shown the condition; the paper's is not."""
         return self.first_stage is None and self.autoencoder.condition_channels > 0

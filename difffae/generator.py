@@ -114,7 +114,7 @@ class Generator:
             )
         self._decode = self._compiled(placed["decoder"], runtime, *decoder_inputs)
         self._region_encoder = placed["region_encoder"]
-        self._identity_encoder = placed["identity_encoder"]
+        self._identity_encoder = placed.get("identity_encoder")
 
     def encode_source(self, image: ImageU8, aligned: AlignedU8) -> SourceTokens:
         """Slots, identity and latent of a source.
@@ -134,10 +134,16 @@ class Generator:
         assert face.shape[-1] == ALIGNED_SIZE_PX
         with torch.inference_mode():
             slots, slot_masks = self._region_encoder(region)
-            identity = self._identity_encoder(face)
+            identity = self._identity(face)
         return SourceTokens(
             slots=slots, slot_masks=slot_masks, identity=identity, latent=self.encode_latent(image)
         )
+
+    def _identity(self, face: Images) -> Identities:
+        """f_id; zeros, which no layer sees, where the model has no identity token."""
+        if self._identity_encoder is None:
+            return torch.zeros(len(face), self._config.identity.width, device=self._device)
+        return cast(Tensor, self._identity_encoder(face))
 
     def encode_latent(self, image: ImageU8) -> Latents:
         """A picture's latent, (1, c, h, w)."""

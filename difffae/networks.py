@@ -49,7 +49,7 @@ def build_networks(config: ModelConfig) -> Mapping[str, nn.Module]:
         "region_encoder": RegionEncoder(config.region_encoder),
         "denoiser": Denoiser(config.denoiser),
     }
-    if config.identity.kind == "small":
+    if config.has_identity and config.identity.kind == "small":
         networks["identity_encoder"] = SmallIdentityEncoder(config.identity)
     return networks
 
@@ -64,6 +64,9 @@ def load_networks(
         config: the model.
         hashes: expected SHA-256 by file name, as far as known.
 
+    Returns:
+        The networks by name; without an identity encoder where the model has no identity token.
+
     Raises:
         WeightsError: a file is missing, damaged, of another model or of another hash.
         LicensedFileError: ArcFace is asked for and its file cannot be used.
@@ -72,6 +75,6 @@ def load_networks(
     for name, network in networks.items():
         file = f"{name}.safetensors"
         load_module(network, folder / file, expected_sha256=hashes.get(file))
-    if config.identity.kind == "arcface":
+    if config.has_identity and config.identity.kind == "arcface":
         return {**networks, "identity_encoder": build_identity_encoder(config)}
     return networks

@@ -67,6 +67,7 @@ class TrainingConfig:
             (python -m difffae.convert), which the stage first_stage starts from; None: anew.
         retrain_first_stage: train the first stage on faces (paper section 5.4); False is the
             ablation that uses `first_stage_weights` as they are.
+        denoiser_weights: a denoiser to start the joint stage from (python -m difffae.convert).
         first_stage, autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
     """
 
@@ -76,6 +77,7 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     first_stage_weights: Path | None = None
     retrain_first_stage: bool = True
+    denoiser_weights: Path | None = None
     first_stage: TrainerConfig = field(default_factory=TrainerConfig)
     autoencoder: TrainerConfig = field(default_factory=TrainerConfig)
     decoder: TrainerConfig = field(default_factory=TrainerConfig)

@@ -58,12 +58,14 @@ class JointStage:
             {"denoiser": self.denoiser, "region_encoder": self.region_encoder}
         )
         self._slots = model.region_encoder
-        if self._slots.learning.joint:
+        if self._slots.learning.joint and self._slots.tokens == "slots":
             decoder = BroadcastDecoder(self._slots.slot_width, self._slots.learning)
             load_module(decoder, run_directory / "regions" / "broadcast_decoder.safetensors")
             self.modules["broadcast_decoder"] = decoder
         self.slot_loss = SlotLoss(self._slots.learning)
         self.identity_encoder = load_identity_encoder(config, run_directory)
+        if config.training.denoiser_weights is not None:
+            load_module(self.denoiser, config.training.denoiser_weights)
         self.decoder = load_decoder(config, run_directory)
         self.picture_loss = PictureLoss(config.training.loss)
         self._schedule = NoiseSchedule(model.schedule)
@@ -168,7 +170,7 @@ class JointStage:
     def sample(self, batch: dict[str, Tensor], num_steps: int, seed: int = 0) -> Tensor:
         """Latents sampled in so many trailing steps from the noise of a seed."""
         slots, _ = self.region_encoder(batch["region_image"])
-        identity = self.identity_encoder(batch["aligned"])
+        identity = self._identity(batch)
         target = batch["target_latent"]
         noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(seed))
 
@@ -189,15 +191,14 @@ class JointStage:
     def sample_once(self, batch: dict[str, Tensor]) -> Tensor:
         """The latents that one step from pure noise gives."""
         slots, _ = self.region_encoder(batch["region_image"])
-        identity = self.identity_encoder(batch["aligned"])
+        identity = self._identity(batch)
         noise = torch.randn_like(batch["target_latent"])
         last = torch.full((len(noise),), self._schedule.num_timesteps - 1, device=noise.device)
         return self._denoise(noise, last, batch, slots, identity)[0]
 
     def _predict(self, batch: dict[str, Tensor], slots: Tensor) -> _Prediction:
         x0, prior = batch["target_latent"], batch["composite_latent"]
-        with torch.no_grad():
-            identity = self.identity_encoder(batch["aligned"])
+        identity = self._identity(batch)
         noise, timesteps = torch.randn_like(x0), self._timesteps(len(x0)).to(x0.device)
         x_t = self._schedule.add_noise(x0, noise, timesteps)
         shown = self._dropped(batch)
@@ -214,17 +215,21 @@ class JointStage:
         timesteps: Tensor,
         batch: dict[str, Tensor],
         slots: Tensor,
-        identity: Tensor,
+        identity: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         prior = batch["composite_latent"]
         condition = denoiser_condition(
             prior, batch["source_latent"], batch["masks"], is_full=self._config.sees_source
         )
         shown = self._parameterization.network_input(x_t, prior, timesteps)
-        token = identity if self._config.denoiser.identity_width else None
-        output, attention = self.denoiser(shown, timesteps.to(shown), condition, slots, token)
+        output, attention = self.denoiser(shown, timesteps.to(shown), condition, slots, identity)
         output = output.float()
         return self._parameterization.x0(output, x_t, prior, timesteps), output, attention
+
+    @torch.no_grad()
+    def _identity(self, batch: dict[str, Tensor]) -> Tensor | None:
+        """f_id; None in the ablation without it."""
+        return None if self.identity_encoder is None else self.identity_encoder(batch["aligned"])
 
     def _dropped(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """On a share of the samples, hide the source's latent outside the face: slots carry it."""

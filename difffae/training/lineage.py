@@ -45,13 +45,17 @@ def load_decoder(config: Config, run_directory: Path) -> nn.Module:
     return load_frozen(build_decoder(config.model), decoder_file(config, run_directory))
 
 
-def load_identity_encoder(config: Config, run_directory: Path) -> nn.Module:
+def load_identity_encoder(config: Config, run_directory: Path) -> nn.Module | None:
     """The frozen identity encoder: the stage's, or ArcFace from the user's own file.
+
+    None in the ablation without the identity token.
 
     Raises:
         WeightsError: it has not been trained.
         LicensedFileError: ArcFace is asked for and its file cannot be used.
     """
+    if not config.model.has_identity:
+        return None
     encoder = build_identity_encoder(config.model)
     if config.model.identity.kind == "arcface":
         return encoder
@@ -71,6 +75,6 @@ def final_files(config: Config, run_directory: Path) -> Mapping[str, Path]:
     }
     if config.model.face.rig == "facemesh":
         files["head_model"] = run_directory / "head_model" / "head_model.safetensors"
-    if config.model.identity.kind == "small":
+    if config.model.has_identity and config.model.identity.kind == "small":
         files["identity_encoder"] = run_directory / "identity" / "identity_encoder.safetensors"
     return files

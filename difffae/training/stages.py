@@ -77,7 +77,7 @@ def stage_recipes() -> Mapping[str, Recipe]:
         "identity": GradientRecipe(
             trainer=lambda c: c.training.identity,
             build=IdentityStage,
-            is_needed=lambda c: c.model.identity.kind == "small",
+            is_needed=lambda c: c.model.has_identity and c.model.identity.kind == "small",
         ),
         "regions": GradientRecipe(trainer=lambda c: c.training.regions, build=RegionsStage),
         "latents": DirectRecipe(learn=encode_pairs),

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from difffae.checkpoint import WeightsError
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.licensed import LicensedFileError
+from difffae.generator import Generator
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
 from difffae.networks import (
@@ -64,3 +66,17 @@ def test_arcface_without_a_file_is_refused(paper: ModelConfig) -> None:
 def test_a_missing_weight_file_is_named(paper: ModelConfig, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"encoder\.safetensors"):
         load_networks(tmp_path, paper, {})
+
+
+def test_without_an_identity_token_no_identity_encoder_is_asked_for(paper: ModelConfig) -> None:
+    """The ablation must not need a licensed file that it does not use."""
+    denoiser = replace(paper.denoiser, identity_width=0)
+    identity = replace(paper.identity, kind="arcface")
+    ablated = replace(paper, denoiser=denoiser, identity=identity)
+    networks = build_networks(ablated)
+    assert "identity_encoder" not in networks
+    generator = Generator(ablated, networks, runtime="eager")
+    image = np.full((256, 256, 3), 90, np.uint8)
+    tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
+    assert tokens.identity.abs().max() == 0
+    assert tokens.slots.shape == (1, 4, 48)

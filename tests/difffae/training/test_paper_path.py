@@ -3,19 +3,23 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from difffae.checkpoint import load_tensors
 from difffae.data import pairs
 from difffae.data.shards import ShardReader
 from difffae.loading import load_pipeline
 from difffae.pipeline import Controls
 from difffae.training import export
 from difffae.training.config import read_config
+from difffae.training.joint import JointStage
 from difffae.training.stages import stage_recipes
 from face_media import read_picture
 
@@ -85,6 +89,27 @@ def test_the_joint_loss_is_the_papers_two_terms(paper_run: Any) -> None:
     assert "psnr" not in last
     assert last["loss"] == pytest.approx(1, abs=0.6)
     assert last["attention"] > 0
+
+
+def test_the_joint_stage_may_start_from_a_denoiser_trained_elsewhere(paper_run: Any) -> None:
+    file = paper_run.folder / "joint" / "denoiser.safetensors"
+    config = read_config(paper_run.config)
+    training = replace(config.training, denoiser_weights=file)
+    stage = JointStage(replace(config, training=training), paper_run.folder)
+    expected = load_tensors(file)
+    for name, tensor in stage.denoiser.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+def test_without_the_identity_token_the_joint_stage_takes_a_step(paper_run: Any) -> None:
+    config = read_config(paper_run.config)
+    denoiser = replace(config.model.denoiser, identity_width=0)
+    identity = replace(config.model.identity, kind="arcface")  # whose file nobody set
+    model = replace(config.model, denoiser=denoiser, identity=identity)
+    stage = JointStage(replace(config, model=model), paper_run.folder)
+    loss, _ = stage.loss(stage.batch(np.arange(2), np.random.default_rng(0)), 0)
+    loss.backward()
+    assert loss.isfinite()
 
 
 def test_the_exported_model_reenacts(
