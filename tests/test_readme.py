@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands parse and its links, options and targets exist."""
+"""README and docs tell the truth: commands parse; links, options and targets exist."""
 
 import ast
 import inspect
@@ -27,9 +27,16 @@ def readme(repository: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def commands(readme: str) -> list[list[str]]:
-    """Words of each command line in the README's shell blocks, continuations joined."""
-    blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
+def documents(repository: Path) -> dict[Path, str]:
+    """Text of README.md, first, and of everything in docs."""
+    paths = [repository / "README.md", *sorted((repository / "docs").glob("*.md"))]
+    return {path: path.read_text("utf-8") for path in paths}
+
+
+@pytest.fixture(scope="session")
+def commands(documents: dict[Path, str]) -> list[list[str]]:
+    """Words of each command line in the documents' shell blocks, continuations joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", "".join(documents.values()), re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
@@ -59,9 +66,7 @@ def test_every_training_stage_named_exists(readme: str, repository: Path) -> Non
     from difffae.training.stages import stage_recipes
 
     script = (repository / "scripts" / "train").read_text("utf-8")
-    looped = re.search(r"for stage in ([a-z_ ]+);", script)
-    assert looped
-    assert ["head_model", *looped[1].split()] == list(stage_recipes())
+    assert "--stage all" in script
     section = readme[readme.index("## Train it") : readme.index("## Figures")]
     assert [stage for stage in stage_recipes() if stage not in section] == []
 
@@ -72,10 +77,43 @@ def test_every_config_file_named_exists(commands: list[list[str]], repository: P
     assert [name for name in named if not (repository / name).is_file()] == []
 
 
-def test_every_link_and_path_leads_to_a_file(readme: str, repository: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", readme)
+def test_every_link_and_path_leads_to_a_file(documents: dict[Path, str]) -> None:
+    links = [
+        path.parent / link
+        for path, text in documents.items()
+        for link in re.findall(r"\]\(([^)#:]+)\)", text)
+    ]
     assert links
-    assert [link for link in links if not (repository / link).exists()] == []
+    assert [link for link in links if not link.exists()] == []
+
+
+def test_every_file_of_the_papers_map_exists(documents: dict[Path, str], repository: Path) -> None:
+    """The table of docs/paper.md: modules under difffae, tests under tests/difffae."""
+    text = documents[repository / "docs" / "paper.md"]
+    table = text[: text.index("## Train it")]
+    named = set(re.findall(r"`([a-z_]+/[a-z_*]+\.py|test_[a-z_*]+\.py)`", table))
+    assert len(named) > 15
+    roots = (repository / "difffae", repository / "tests" / "difffae")
+    assert [name for name in named if not any(list(root.glob(name)) for root in roots)] == []
+
+
+def test_every_ablation_is_an_override_that_the_papers_model_takes(
+    documents: dict[Path, str], repository: Path, tmp_path: Path
+) -> None:
+    from difffae.training.config import Config, read_config
+    from difffae.training.request import Catalog, read_request
+    from difffae.training.stages import stage_recipes
+
+    path = repository / "configs" / "paper-256.yaml"
+    catalog = Catalog(schema=Config, recipes=stage_recipes())
+    text = documents[repository / "docs" / "paper.md"]
+    section = text[text.index("| ablation |") : text.index("## ", text.index("| ablation |"))]
+    overrides = [shlex.split(words) for words in re.findall(r"\| `(--[^`]+)` \|", section)]
+    assert len(overrides) >= 5
+    for words in overrides:
+        given = [str(tmp_path) if word == "FOLDER" else word for word in words]
+        request = read_request(["--config", str(path), "--stage", "joint", *given], catalog)
+        assert request.config != read_config(path)
 
 
 def options(module: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
