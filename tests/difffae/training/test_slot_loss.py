@@ -1,5 +1,6 @@
 """What slots are learned by, against values reckoned by hand and on real pictures."""
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_merged_by_attention_the_error_reaches_the_masks(parted: Parted) -> None
     config = replace(PAPER, merge="attention")
     masks = parted.masks.clone().requires_grad_()
     loss, _ = SlotLoss(config)(decoder_of(config), replace(parted, masks=masks), 0)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert masks.grad is not None
     assert masks.grad.abs().max() > 0
 
@@ -162,3 +163,14 @@ def test_slots_do_not_change_places_in_a_mirrored_picture(learned: Learned) -> N
     figures = slot_figures(learned.masks(learned.source), mirrored)
     assert figures.same_iou > 0.5
     assert figures.same_iou > 5 * figures.other_iou
+
+
+def test_a_global_token_learns_to_paint_too(tiny_run: Run, tmp_path: Path) -> None:
+    settings = {"num_steps": 4, "batch_size": 2, "log_every_steps": 1}
+    given = [word for name, value in settings.items() for word in (f"--trainer.{name}", str(value))]
+    place = ("--run-directory", str(tmp_path), "--model.region_encoder.tokens", "global")
+    status, said = tiny_run.train("regions", *place, *given)
+    assert status == 0, said
+    lines = (tmp_path / "regions" / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert not [name for name in json.loads(lines[-1]) if name.startswith("slot_")]
+    assert json.loads(lines[-1])["reconstruction"] < json.loads(lines[0])["reconstruction"]
