@@ -96,6 +96,7 @@ def test_the_extras_are_the_documented_ones(metadata: Message) -> None:
         "dev",
         "gpu",
         "licensed",
+        "scale",
         "server",
         "train",
     ]
