@@ -72,6 +72,12 @@ class JointStage:
         self._parameterization = Parameterization(model.parameterization, self._schedule)
         self._grid = self._pictured(list(range(_GRID_SAMPLES)), _GRID_SAMPLES // 2)
 
+    def draws(self) -> dict[str, tuple[int, ...]]:
+        """See `DrawingStage.draws`: noise, its level, whether the condition is dropped."""
+        sizes = self._config.denoiser
+        side = sizes.latent_size
+        return {"noise": (sizes.latent_channels, side, side), "level": (), "drop": ()}
+
     def num_samples(self) -> int:
         """Pairs whose latents are there."""
         return len(self._latents)
@@ -199,7 +205,8 @@ class JointStage:
     def _predict(self, batch: dict[str, Tensor], slots: Tensor) -> _Prediction:
         x0, prior = batch["target_latent"], batch["composite_latent"]
         identity = self._identity(batch)
-        noise, timesteps = torch.randn_like(x0), self._timesteps(len(x0)).to(x0.device)
+        noise = _normal(batch, "noise", x0.shape).to(x0)
+        timesteps = self._timesteps(_normal(batch, "level", x0.shape[:1])).to(x0.device)
         x_t = self._schedule.add_noise(x0, noise, timesteps)
         shown = self._dropped(batch)
         predicted, output, attention = self._denoise(x_t, timesteps, shown, slots, identity)
@@ -233,31 +240,38 @@ class JointStage:
 
     def _dropped(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """On a share of the samples, hide the source's latent outside the face: slots carry it."""
-        drawn = torch.rand(len(batch["masks"]), 1, 1, 1, device=batch["masks"].device)
-        keep = drawn >= self._losses.drop_share
-        shown = torch.maximum(keep.float(), batch["masks"][:, :1])
+        masks = batch["masks"]
+        drawn = torch.special.ndtr(_normal(batch, "drop", masks.shape[:1]).to(masks))
+        keep = drawn[:, None, None, None] >= self._losses.drop_share
+        shown = torch.maximum(keep.float(), masks[:, :1])
         return {**batch, "source_latent": batch["source_latent"] * shown}
 
-    def _timesteps(self, count: int) -> Tensor:
+    def _timesteps(self, drawn: Tensor) -> Tensor:
         """The noisiest timestep for the batch's first share, the configured draw for the rest.
 
         The pixel losses are paid by the batch's first samples too: they teach the first step. The
         paper draws uniformly and gives no share to any timestep.
         """
-        losses = self._losses
+        losses, count, last = self._losses, len(drawn), self._schedule.num_timesteps - 1
+        drawn = drawn.cpu()
         if losses.timestep_sampling == "uniform":
-            timesteps = torch.randint(0, self._schedule.num_timesteps, (count,))
+            timesteps = (torch.special.ndtr(drawn) * (last + 1)).long().clamp(0, last)
         else:
-            spread = losses.log_sigma_spread * torch.randn(count)
-            timesteps = self._schedule.timestep_for_sigma(torch.exp(losses.log_sigma_mean + spread))
+            sigma = torch.exp(losses.log_sigma_mean + losses.log_sigma_spread * drawn)
+            timesteps = self._schedule.timestep_for_sigma(sigma)
         is_first = torch.arange(count) < count * losses.first_step_share
-        return torch.where(is_first, self._schedule.num_timesteps - 1, timesteps)
+        return torch.where(is_first, last, timesteps)
 
     def _rows(self, name: str, rows: list[int]) -> Tensor:
         return torch.from_numpy(np.stack([self._latents.row(name, row) for row in rows]))
 
     def _num_seen(self, count: int) -> int:
         return max(1, round(count * self._pixel_share)) if self._pixel_share else 0
+
+
+def _normal(batch: dict[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    """Standard normal numbers that came with the batch, or fresh ones where none did."""
+    return batch[name] if name in batch else torch.randn(shape)
 
 
 def denoiser_condition(prior: Tensor, source: Tensor, masks: Tensor, *, is_full: bool) -> Tensor:

@@ -101,7 +101,7 @@ def test_every_ablation_is_one_override_and_trains(
 
 def test_the_papers_timesteps_are_uniform(config: Config, prepared: Path) -> None:
     stage = stage_of(with_loss(config, **PAPER_LOSS), prepared)
-    timesteps = stage._timesteps(20_000)
+    timesteps = stage._timesteps(torch.randn(20_000))
     assert timesteps.min() >= 0
     assert timesteps.max() <= 999
     counts = np.histogram(timesteps, bins=10, range=(0, 1000))[0]
@@ -178,3 +178,26 @@ def test_slots_are_kept_apart_only_where_the_configuration_says_so(
     assert "reconstruction" not in papers_shown
     assert with_slots > without
     assert {"slot_same_iou", "slot_largest", "slot_live"} <= papers_shown.keys()
+
+
+def test_a_batch_brings_its_own_noise_so_that_sharing_it_out_changes_nothing(
+    config: Config, prepared: Path
+) -> None:
+    """Two halves with their share of the numbers have the mean loss of the whole."""
+    loss = replace(config.training.loss, pixel=0.0, first_step_share=0.0, drop_share=0.5)
+    learning = replace(config.model.region_encoder.learning, joint=0.0)
+    model = replace(
+        config.model, region_encoder=replace(config.model.region_encoder, learning=learning)
+    )
+    training = replace(config.training, loss=loss)
+    stage = JointStage(replace(config, model=model, training=training), prepared)
+    batch = stage.batch(np.arange(4), np.random.default_rng(0))
+    torch.manual_seed(0)
+    batch |= {name: torch.randn(4, *shape) for name, shape in stage.draws().items()}
+    whole = stage.loss(batch, 0)[0].item()
+    halves = [
+        stage.loss({name: part[half] for name, part in batch.items()}, 0)[0].item()
+        for half in (slice(0, 2), slice(2, 4))
+    ]
+    assert whole == pytest.approx(np.mean(halves), rel=1e-5)
+    assert halves[0] != pytest.approx(halves[1], rel=1e-3)

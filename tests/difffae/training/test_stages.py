@@ -235,7 +235,7 @@ def test_polish_changes_the_decoder_alone(trained: Run) -> None:
 
 def test_half_of_a_joint_batch_is_at_the_noisiest_step(trained: Run, config: Config) -> None:
     stage = JointStage(config, trained.folder)
-    timesteps = stage._timesteps(200)
+    timesteps = stage._timesteps(torch.randn(200))
     assert timesteps[:100].eq(999).all()
     assert timesteps[100:].float().mean() < 600
     assert timesteps.min() >= 0
