@@ -110,10 +110,10 @@ def test_a_clip_ends_where_the_face_has_left_its_first_box(
     first_apart = next(n for n in range(36) if (side - 4 * n) / (side + 4 * n) < LIMITS.min_overlap)
     assert abs(found.clips[0].end - first_apart) <= 1
     assert found.clips[1].start == found.clips[0].end
-    for clip in found.clips:
-        for frame in clip.frames:
-            assert clip.box.left <= frame.points[:, 0].min()
-            assert clip.box.right >= frame.points[:, 0].max()
+    first, last = (found.clips[0].frames[k].points[:, 0].mean() for k in (0, -1))
+    box = found.clips[0].box
+    assert (box.left + box.right) / 2 == pytest.approx((first + last) / 2, abs=2)
+    assert box.width == pytest.approx(2.3 * side + 1.2 * (last - first), abs=5)
 
 
 def test_long_shots_become_several_clips_and_short_ones_none(
@@ -140,6 +140,14 @@ def test_of_two_faces_the_larger_is_taken_also_when_it_comes_later(
     ]
     assert found.refused[0].shortfall.value == pytest.approx(45, abs=3)
     assert found.refused[0].shortfall.limit == pytest.approx(73, abs=3)
+
+
+def test_a_face_that_jumps_beside_another_is_taken_up_at_once(
+    tmp_path: Path, mp4_writer: WriteMp4
+) -> None:
+    beside = (36, 120, 14)
+    frames = [scene(beside, (140, 120, 34))] * 13 + [scene(beside, (232, 120, 34))] * 12
+    assert spans(plan(tmp_path, mp4_writer, frames)) == [(0, 13), (13, 25)]
 
 
 def test_a_short_gap_stays_within_a_clip_and_a_long_one_ends_it(
