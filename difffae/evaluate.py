@@ -108,6 +108,14 @@ def _parser() -> argparse.ArgumentParser:
         help="a row of videos made elsewhere, named like the driver's clip (self) or "
         "SOURCE__DRIVER.mp4 (cross); may be given again",
     )
+    _add_weights(parser, data / "weights")
+    add("--output", type=Path, default=Path("runs/evaluate"), help="folder of the report")
+    return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser, folder: Path) -> None:
+    """What measures: the tracker and the networks, by default the stand-ins in a folder."""
+    add = parser.add_argument
     add(
         "--tracker",
         default=FACEMESH_TRACKER,
@@ -117,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--weights-embedder",
         type=_optional,
-        default=str(data / "weights" / "MobileFaceNet.onnx"),
+        default=str(folder / "MobileFaceNet.onnx"),
         help="face embedder, 112x112 ArcFace alignment: an ONNX file, or insightface's buffalo_l "
         "or antelopev2; none: no identity column",
     )
@@ -136,11 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--weights-features",
         type=_optional_path,
-        default=data / "weights" / "squeezenet11.safetensors",
+        default=folder / "squeezenet11.safetensors",
         help="SqueezeNet 1.1; none: no feature column",
     )
-    add("--output", type=Path, default=Path("runs/evaluate"), help="folder of the report")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

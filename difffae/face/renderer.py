@@ -262,7 +262,8 @@ def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
 def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[NDArray[np.float32], " 3"]:
     """What the inside of a mouth never seen is painted with: the lips' colour, darkened."""
     at = np.rint(points[list(UPPER_LIP + LOWER_LIP), :2]).astype(int)
-    columns, rows = np.clip(at.T, 0, portrait.shape[0] - 1)
+    height, width = portrait.shape[:2]
+    columns, rows = np.clip(at, 0, [width - 1, height - 1]).T
     return np.asarray(_MOUTH_DARKNESS * np.median(portrait[rows, columns], axis=0), np.float32)
 
 

@@ -65,7 +65,8 @@ def portrait_lighting(image: ImageU8, points: Points3, head_model: FaceMeshModel
     facing = normals[:, 2] < _FACING
     if facing.sum() < NUM_MESH_POINTS // 8:
         facing = np.ones(NUM_MESH_POINTS, bool)
+    height, width = image.shape[:2]
     at = np.rint(points[:NUM_MESH_POINTS, :2] - 0.5).astype(int)
-    columns, rows = np.clip(at.T, 0, image.shape[0] - 1)
+    columns, rows = np.clip(at, 0, [width - 1, height - 1]).T
     colours = cv2.GaussianBlur(image, (0, 0), _SKIN_BLUR_PX)[rows, columns].astype(np.float32)
     return estimate_lighting(normals[facing], colours[facing])

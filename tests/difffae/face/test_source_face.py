@@ -91,3 +91,16 @@ def test_a_known_fit_is_kept(
         tracked.image, tracked.points, tracked.person, head_model, source_face.fitted
     )
     assert again.fitted is source_face.fitted
+
+
+@pytest.mark.parametrize("side", ["left", "top"])
+def test_the_light_of_a_face_does_not_depend_on_where_in_the_picture_it_is(
+    tracked: TrackedPortrait, head_model: FaceMeshModel, side: str
+) -> None:
+    """A driver's frame is wider than high, or a phone's higher than wide."""
+    image = lit_mesh(tracked, head_model, side_light(1, 0))
+    expected = portrait_lighting(image, tracked.points, head_model)
+    margins = ((0, 0), (300, 0), (0, 0)) if side == "left" else ((300, 0), (0, 0), (0, 0))
+    shift = np.float32([300, 0, 0] if side == "left" else [0, 300, 0])
+    found = portrait_lighting(np.pad(image, margins), tracked.points + shift, head_model)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
