@@ -100,7 +100,8 @@ class Generator:
         image = torch.zeros(1, 3, config.image_size, config.image_size)
         self._noise_shape = latent.shape
         condition = torch.zeros(1, config.denoiser.condition_channels, *latent.shape[2:])
-        slots = torch.zeros(1, config.region_encoder.num_slots, config.region_encoder.slot_width)
+        regions = config.region_encoder
+        slots = torch.zeros(1, regions.num_tokens, regions.slot_width)
         identity = torch.zeros(1, config.identity.width)
         self._encode = self._compiled(placed["encoder"], runtime, image)
         predictor = _Predictor(cast(Denoiser, placed["denoiser"]))

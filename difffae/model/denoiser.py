@@ -43,6 +43,8 @@ class DenoiserConfig:
         slot_width: width of the slot tokens.
         identity_width: width of the identity token; 0 = the ablation without it.
         groups: of the group normalisation.
+        consistency_sizes: sides of the feature maps whose attention enters A_cross; empty: all
+            sites, as in the paper. Those of 4 and 8 are coarse (model.md 2.7).
     """
 
     latent_channels: int = 4
@@ -56,6 +58,21 @@ class DenoiserConfig:
     slot_width: int = 192
     identity_width: int = 512
     groups: int = 32
+    consistency_sizes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that attention enters A_cross somewhere.
+
+        Raises:
+            ValueError: no site is of the sizes that count.
+        """
+        middle = self.latent_size // 2 ** (len(self.multipliers) - 1)
+        sites = {*self.attention_sizes, middle}
+        if not sites.issuperset(self.consistency_sizes):
+            raise ValueError(
+                f"denoiser.consistency_sizes is {self.consistency_sizes}; expected sizes that "
+                f"attend, some of {sorted(sites)}, or none for all of them"
+            )
 
 
 class Block(nn.Module):
@@ -177,8 +194,13 @@ class Denoiser(nn.Module):
             h, attention_map = self._run_layer(layer, parts, tokens)
             attention_maps.append(attention_map)
         prediction = self.leave(F.silu(self.norm(h)))
-        sites = [site for site in attention_maps if site is not None]
+        sites = [site for site in attention_maps if site is not None and self._counts(site)]
         return cast(Tensor, prediction), merge_attention(sites, latent.shape[-1])
+
+    def _counts(self, site: Tensor) -> bool:
+        """Whether a site's attention enters A_cross."""
+        sizes = self.config.consistency_sizes
+        return not sizes or site.shape[-1] in sizes
 
     def _run_layer(
         self,

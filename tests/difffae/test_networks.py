@@ -80,3 +80,12 @@ def test_without_an_identity_token_no_identity_encoder_is_asked_for(paper: Model
     tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
     assert tokens.identity.abs().max() == 0
     assert tokens.slots.shape == (1, 4, 48)
+
+
+def test_one_global_token_reaches_the_compiled_denoiser(paper: ModelConfig) -> None:
+    regions = replace(paper.region_encoder, tokens="global")
+    ablated = replace(paper, region_encoder=regions)
+    generator = Generator(ablated, build_networks(ablated), runtime="eager")
+    image = np.full((256, 256, 3), 90, np.uint8)
+    tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
+    assert tokens.slots.shape == (1, 1, 48)

@@ -116,6 +116,24 @@ def test_attention_of_all_sites_is_resized_and_averaged() -> None:
     torch.testing.assert_close(merge_attention([fine, coarse], 4), (fine + 0.5) / 2)
 
 
+def test_attention_of_some_sizes_alone_may_count(tiny: ModelConfig, filled: Fill) -> None:
+    """Of the tiny network's seven sites three are of 16 and four of 8; all make the mean."""
+    torch.manual_seed(0)
+    denoiser, given = filled(Denoiser(tiny.denoiser)), inputs(tiny.denoiser)
+    maps = {}
+    for sizes in ((), (16,), (8,)):
+        denoiser.config = replace(tiny.denoiser, consistency_sizes=sizes)
+        with torch.no_grad():
+            maps[sizes] = denoiser(*given)[1]
+    torch.testing.assert_close(maps[()], (3 * maps[(16,)] + 4 * maps[(8,)]) / 7)
+    assert (maps[(16,)] - maps[(8,)]).abs().mean() > 1e-4
+
+
+def test_sizes_that_do_not_attend_cannot_count(tiny: ModelConfig) -> None:
+    with pytest.raises(ValueError, match=r"expected sizes that attend, some of \[8, 16\]"):
+        replace(tiny.denoiser, consistency_sizes=(32,))
+
+
 @pytest.mark.parametrize("argument", range(5))
 def test_the_prediction_depends_on_every_argument(
     tiny: ModelConfig, filled: Fill, argument: int
