@@ -6,6 +6,8 @@ StreamerError
 ├── OutputError      the file to write, the disk
 ├── ResumeError      an unfinished run that cannot be continued
 ├── ModelError       weights, device, runtime
+├── ControlError     a control, by its name or value
+├── ComputeLostError the compute process died
 └── UsageError       the command line, missing extras
 """
 
@@ -43,3 +45,11 @@ class ModelError(StreamerError):
 
 class UsageError(StreamerError):
     """The command line asks for something that does not exist."""
+
+
+class ControlError(StreamerError):
+    """A control that does not exist, or a value that it cannot have."""
+
+
+class ComputeLostError(StreamerError):
+    """The compute process died with a session in it; a new one is on its way."""

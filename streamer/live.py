@@ -1,0 +1,156 @@
+"""What travels between the event loop and the model while a person is on camera."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.controls import LiveControls
+
+Picture = NDArray[np.uint8]
+ReferenceAction = Literal["set", "auto", "reset"]
+FaceState = Literal["tracked", "lost", "several"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedFrame:
+    """One frame of the driver's camera.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        number: running number in the session, 0 the first received.
+        times_s: when each stage was passed, seconds of `time.monotonic`: "captured", "received" …
+    """
+
+    image: Picture
+    number: int
+    times_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveResult:
+    """What the model made of a frame; the camera's own picture is never in it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, the edited portrait.
+        number: of the frame it answers.
+        face: whether the driver's face was followed.
+        times_s: the frame's, and those of the model's stages.
+    """
+
+    image: Picture
+    number: int
+    face: FaceState
+    times_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """What a session begins with: the portrait by its content hash, and the controls."""
+
+    portrait: str
+    controls: LiveControls = field(default_factory=LiveControls)
+
+
+class LiveEngine(Protocol):
+    """The model at work for several sessions; synchronous, used by one thread."""
+
+    def warm_up(self) -> None:
+        """Compile and run everything once, so that the first real frame is no slower."""
+        ...
+
+    def add_portrait(self, image: Picture, face: int | None = None) -> str:
+        """Encode a portrait once; its content hash. Known ones are not encoded again.
+
+        Raises:
+            PortraitError: no face in it, or several and `face` is None.
+        """
+        ...
+
+    def open(self, session: str, settings: SessionSettings) -> Picture:
+        """Begin a session; the still portrait at the size of its results.
+
+        Raises:
+            PortraitError: the portrait is not known.
+        """
+        ...
+
+    def update(self, session: str, settings: SessionSettings) -> None:
+        """Change a session's portrait or controls between two frames."""
+        ...
+
+    def reference(self, session: str, action: ReferenceAction) -> None:
+        """Measure relative motion from the next frame, from the best of the last ones, or anew."""
+        ...
+
+    def process(self, session: str, frame: TimedFrame) -> LiveResult:
+        """The portrait as the frame's face moves it."""
+        ...
+
+    def close(self, session: str) -> None:
+        """Forget a session; portraits stay."""
+        ...
+
+
+class ComputeStream(Protocol):
+    """One session's way to the model and back, on the event loop's side."""
+
+    @property
+    def still(self) -> Picture:
+        """The unmoved portrait: shown before the first result and after the last."""
+        ...
+
+    def put(self, frame: TimedFrame) -> None:
+        """Offer a frame; one that was not taken yet is replaced and counted as dropped."""
+        ...
+
+    async def get(self) -> LiveResult:
+        """The newest result that was not handed out yet.
+
+        Raises:
+            ComputeLostError: the compute process died; a new stream is to be opened.
+        """
+        ...
+
+    async def update(self, settings: SessionSettings) -> None:
+        """See `LiveEngine.update`."""
+        ...
+
+    async def reference(self, action: ReferenceAction) -> None:
+        """See `LiveEngine.reference`."""
+        ...
+
+    async def close(self) -> None:
+        """End the session in the compute process."""
+        ...
+
+
+class Compute(Protocol):
+    """The compute process as the event loop sees it."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Warm, and answering."""
+        ...
+
+    async def start(self) -> None:
+        """Start it and wait until it is warm."""
+        ...
+
+    async def add_portrait(self, image: Picture, face: int | None = None) -> str:
+        """See `LiveEngine.add_portrait`."""
+        ...
+
+    async def open(self, session: str, settings: SessionSettings) -> ComputeStream:
+        """See `LiveEngine.open`."""
+        ...
+
+    def on_change(self, told: Callable[[bool], Awaitable[None]]) -> None:
+        """Call with False when the process was lost, with True when a new one is warm."""
+        ...
+
+    async def stop(self) -> None:
+        """End the process; nothing of it stays behind."""
+        ...
