@@ -32,7 +32,7 @@ from difffae.training.slot_loss import (
 )
 
 PAPER = SlotLearningConfig(painter_channels=8, painter_start=4)
-NUM_STEPS = 120
+NUM_STEPS = 300
 
 
 class Run(Protocol):
