@@ -25,6 +25,7 @@ from difffae.face.motion import (
 from difffae.face.parameters import FaceParameters, Motion
 from difffae.face.renderer import Condition, Layers
 from difffae.face.rig import Rig, Sighting
+from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import SourceFace
 from difffae.face.surroundings import background_plate
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
@@ -44,6 +45,8 @@ class Controls:
         motion: "relative" adds the driver's motion since the reference frame to the portrait's own
             pose; "absolute" takes the driver's pose and expression as they are.
         strength: multiplies the motion, 0 to 2.
+        moves_pose, moves_expression: whether the driver's head and face move the portrait's.
+        smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in: the portrait's own, or the driver's.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
@@ -51,6 +54,9 @@ class Controls:
 
     motion: Motion = "relative"
     strength: float = 1.0
+    moves_pose: bool = True
+    moves_expression: bool = True
+    smoothing: float = 0.5
     light: Light = "source"
     num_steps: int = 1
     seed: int = 0
@@ -67,6 +73,8 @@ class Controls:
             raise ValueError(f"strength is {self.strength}; expected 0 to {MAX_STRENGTH}")
         if self.light not in ("source", "driver"):
             raise ValueError(f"light is {self.light!r}; expected 'source' or 'driver'")
+        if not 0 <= self.smoothing <= 1:
+            raise ValueError(f"smoothing is {self.smoothing}; expected 0 to 1")
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
 
@@ -269,7 +277,13 @@ class Pipeline:
         stage = self._stage(source)
         if sighting is None:
             return replace(state, motion=lose(state.motion, stage))
-        motion = MotionControls(motion=controls.motion, strength=controls.strength)
+        motion = MotionControls(
+            motion=controls.motion,
+            strength=controls.strength,
+            moves_pose=controls.moves_pose,
+            moves_expression=controls.moves_expression,
+            smoothing=SmoothingConfig.of(controls.smoothing),
+        )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
 
     def _generate(self, condition: Condition, source: Source, controls: Controls) -> Generated:

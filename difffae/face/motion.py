@@ -65,10 +65,19 @@ class MotionState:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionControls:
-    """How motion is carried over; see `retarget`."""
+    """How motion is carried over; see `retarget`.
+
+    Attributes:
+        motion, strength: see `retarget`.
+        moves_pose: the head turns, shifts and grows; else it stays as in the portrait.
+        moves_expression: face, lids and gaze move; else they stay as in the portrait.
+        smoothing: of the driver's motion.
+    """
 
     motion: Motion
     strength: float
+    moves_pose: bool = True
+    moves_expression: bool = True
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
@@ -104,9 +113,22 @@ def follow(
         reference=reference,
         points=sighting.points,
         smoothing=smoothing,
-        shown=rig.open_eyes(shown, lids),
+        shown=_wanted(rig.open_eyes(shown, lids), stage.face, controls),
         num_lost=0,
     )
+
+
+def _wanted(
+    moved: FaceParameters, still: FaceParameters, controls: MotionControls
+) -> FaceParameters:
+    """What of the motion is to be shown; the rest stays as in the portrait."""
+    if not controls.moves_pose:
+        moved = replace(
+            moved, rotation=still.rotation, scale=still.scale, translation=still.translation
+        )
+    if not controls.moves_expression:
+        moved = replace(moved, expression=still.expression, gaze=still.gaze)
+    return moved
 
 
 def _lid_change(

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from difffae.face.parameters import Vector
 
+_STEADINESS_RANGE = 6.0  # how many times the default's cutoff the quickest setting has
+
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothingConfig:
@@ -24,6 +26,12 @@ class SmoothingConfig:
     beta: float = 4.0
     derivative_cutoff_hz: float = 4.0
     frame_rate_hz: float = 25.0
+
+    @classmethod
+    def of(cls, steadiness: float) -> "SmoothingConfig":
+        """From one number: 0 follows at once, 0.5 is the default, 1 is steadiest."""
+        factor = _STEADINESS_RANGE ** (1 - 2 * steadiness)
+        return cls(min_cutoff_hz=cls.min_cutoff_hz * factor, beta=cls.beta * factor)
 
 
 @dataclass(frozen=True, kw_only=True)

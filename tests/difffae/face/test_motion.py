@@ -308,3 +308,22 @@ def test_coefficients_are_smoothed_in_their_own_units(stage: Stage) -> None:
     shown = state.shown.expression - stage.face.expression
     assert 0 < shown[0] < 0.99
     assert shown[1] == pytest.approx(0.1 * shown[0], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "moves_head", "smiles"),
+    [
+        ({}, True, True),
+        ({"moves_pose": False}, False, True),
+        ({"moves_expression": False}, True, False),
+    ],
+)
+def test_head_and_face_may_be_left_out_of_the_motion(
+    stage: Stage, wanted: dict[str, bool], moves_head: bool, smiles: bool
+) -> None:
+    state = shown_after([face(), face(x=108, scale=44, smile=1)], stage, controls(**wanted))
+    assert state.shown is not None
+    moved = state.shown
+    assert (moved.scale > stage.face.scale + 1) == moves_head
+    assert (moved.translation[0] > stage.face.translation[0] + 1) == moves_head
+    assert (moved.expression[0] > stage.face.expression[0] + 0.5) == smiles

@@ -75,3 +75,14 @@ def test_each_signal_is_filtered_on_its_own() -> None:
     random = np.random.default_rng(1)
     both = random.normal(size=(30, 2)).astype(np.float32)
     np.testing.assert_allclose(run(both)[:, :1], run(both[:, :1]), rtol=1e-6)
+
+
+def test_one_number_goes_from_quick_over_the_default_to_steady() -> None:
+    quick, middle, steady = (SmoothingConfig.of(value) for value in (0.0, 0.5, 1.0))
+    assert middle == SmoothingConfig()
+    start, jump = np.zeros(1, np.float32), np.ones(1, np.float32)
+    passed = []
+    for config in (quick, middle, steady):
+        state = smooth(start, None, config)
+        passed.append(float(smooth(jump, state, config).value[0]))
+    assert passed[0] > passed[1] > passed[2] > 0
