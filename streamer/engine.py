@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.controls import LiveControls
 from streamer.errors import DriverError, ModelError, PortraitError
 
 if TYPE_CHECKING:
@@ -155,8 +156,24 @@ def load_engine(settings: EngineSettings) -> Engine:
     return Engine(reenactor=pipeline, controls=controls)
 
 
+def model_controls(controls: LiveControls, seed: int) -> "Controls":
+    """What a session's controls are to the model."""
+    from difffae import Controls
+
+    return Controls(
+        motion=controls.motion,
+        strength=controls.strength,
+        moves_pose=controls.pose,
+        moves_expression=controls.expression,
+        smoothing=controls.smoothing,
+        light=controls.light,
+        num_steps=controls.steps,
+        seed=seed,
+    )
+
+
 @contextmanager
-def portrait_errors(path: Path) -> Iterator[None]:
+def portrait_errors(path: Path | str) -> Iterator[None]:
     """Say which portrait has no face or several, and how to pick one.
 
     Raises:

@@ -1,0 +1,169 @@
+"""The model at work for live sessions: frames of cameras in, the moving portraits out."""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.controls import LiveControls
+from streamer.engine import (
+    Engine,
+    EngineSettings,
+    driver_errors,
+    load_engine,
+    model_controls,
+    portrait_errors,
+)
+from streamer.errors import DriverError, PortraitError
+from streamer.live import (
+    FaceState,
+    LiveResult,
+    Picture,
+    ReferenceAction,
+    SessionSettings,
+    TimedFrame,
+)
+
+if TYPE_CHECKING:
+    from streamer.engine import Controls, Source, StreamState
+
+MAX_SIDE_PX = 720
+"""A portrait is scaled down to this before it is edited: what a video call shows."""
+_KEPT_FRAMES = 10
+_KEPT_EVERY = 6  # frames: about two seconds in all
+_GREY = 128
+
+
+@dataclass(kw_only=True)
+class _Session:
+    """One person on camera."""
+
+    settings: SessionSettings
+    state: "StreamState"
+    controls: "Controls"
+    is_reference_wanted: bool = False
+    recent: deque[Picture] = field(default_factory=lambda: deque(maxlen=_KEPT_FRAMES))
+
+
+class PipelineEngine:
+    """See `streamer.live.LiveEngine`.
+
+    Args:
+        engine: a loaded model.
+        clock: seconds, as `TimedFrame.times_s` has them.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reenactor = engine.reenactor
+        self._seed = engine.controls.seed
+        self._clock = clock
+        self._portraits: dict[str, Source] = {}
+        self._sessions: dict[str, _Session] = {}
+
+    def warm_up(self) -> None:
+        """See `LiveEngine.warm_up`: networks compile as they load, the rest with a portrait."""
+
+    def add_portrait(self, image: Picture, face: int | None = None) -> str:
+        """See `LiveEngine.add_portrait`."""
+        digest = hashlib.sha256(np.ascontiguousarray(image).data)
+        digest.update(f"{image.shape} {face}".encode())
+        name = digest.hexdigest()
+        if name not in self._portraits:
+            with portrait_errors("the portrait"):
+                source = self._reenactor.encode_source(_scaled(image), face=face)
+            self._portraits[name] = source
+            self._run_once(source)
+        return name
+
+    def open(self, session: str, settings: SessionSettings) -> Picture:
+        """See `LiveEngine.open`."""
+        source, controls = self._source(settings), self._controls(settings.controls)
+        state = self._reenactor.open_stream(source, controls)
+        self._sessions[session] = _Session(settings=settings, state=state, controls=controls)
+        return source.image
+
+    def update(self, session: str, settings: SessionSettings) -> None:
+        """See `LiveEngine.update`; another portrait begins with a new reference."""
+        source, live = self._source(settings), self._sessions[session]
+        if settings.portrait != live.settings.portrait:
+            live.state = self._reenactor.open_stream(source, live.controls)
+        live.settings, live.controls = settings, self._controls(settings.controls)
+
+    def reference(self, session: str, action: ReferenceAction) -> None:
+        """See `LiveEngine.reference`."""
+        live = self._sessions[session]
+        live.is_reference_wanted = action == "set"
+        source = self._source(live.settings)
+        if action == "reset":
+            live.state = self._reenactor.open_stream(source, live.controls)
+        elif action == "auto" and live.recent:
+            frames = list(live.recent)
+            with driver_errors("the last seconds"):
+                best = self._reenactor.choose_reference(frames, source, live.controls)
+                live.state = self._reenactor.set_reference(frames[best], source, live.state)
+
+    def process(self, session: str, frame: TimedFrame) -> LiveResult:
+        """See `LiveEngine.process`."""
+        live = self._sessions[session]
+        source, begun = self._source(live.settings), self._clock()
+        if frame.number % _KEPT_EVERY == 0:
+            live.recent.append(frame.image)
+        if live.is_reference_wanted:
+            self._take_reference(live, source, frame.image)
+        made, live.state = self._reenactor.reenact(frame.image, source, live.state, live.controls)
+        times = {**frame.times_s, "model_begun": begun, "model_done": self._clock()}
+        face: FaceState = "tracked" if made.is_tracked else "lost"
+        return LiveResult(image=made.image, number=frame.number, face=face, times_s=times)
+
+    def close(self, session: str) -> None:
+        """See `LiveEngine.close`."""
+        self._sessions.pop(session, None)
+
+    def _take_reference(self, live: _Session, source: "Source", image: Picture) -> None:
+        """Measure motion from this frame if it shows a face; else from the next that does."""
+        try:
+            with driver_errors("this frame"):
+                live.state = self._reenactor.set_reference(image, source, live.state)
+        except DriverError:
+            return
+        live.is_reference_wanted = False
+
+    def _run_once(self, source: "Source") -> None:
+        """Two frames without a face, so that a session's first real frame is no slower."""
+        controls = self._controls(LiveControls())
+        state = self._reenactor.open_stream(source, controls)
+        blank = np.full((240, 320, 3), _GREY, np.uint8)
+        for _ in range(2):
+            _, state = self._reenactor.reenact(blank, source, state, controls)
+
+    def _source(self, settings: SessionSettings) -> "Source":
+        source = self._portraits.get(settings.portrait)
+        if source is None:
+            raise PortraitError("this portrait is not known here any more; choose it again")
+        return source
+
+    def _controls(self, controls: LiveControls) -> "Controls":
+        return model_controls(controls, self._seed)
+
+
+def load_live_engine(settings: EngineSettings) -> PipelineEngine:
+    """Load the model for live use: what the compute process calls.
+
+    Raises:
+        ModelError: see `load_engine`.
+    """
+    return PipelineEngine(load_engine(settings))
+
+
+def _scaled(image: Picture) -> NDArray[np.uint8]:
+    factor = MAX_SIDE_PX / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

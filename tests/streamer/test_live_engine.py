@@ -1,0 +1,157 @@
+"""The bundled model at work for live sessions."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamer.controls import LiveControls
+from streamer.engine import EngineSettings
+from streamer.errors import PortraitError
+from streamer.live import SessionSettings, TimedFrame
+from streamer.live_engine import MAX_SIDE_PX, PipelineEngine, load_live_engine
+from streamer.portrait import read_portrait
+
+Frames = list[NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="module")
+def engine() -> PipelineEngine:
+    return load_live_engine(EngineSettings(runtime="eager"))
+
+
+@pytest.fixture(scope="module")
+def picture(portrait: Path) -> NDArray[np.uint8]:
+    return read_portrait(portrait)[::2, ::2].copy()
+
+
+@pytest.fixture(scope="module")
+def frames(carphone: Path) -> Frames:
+    with av.open(str(carphone)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return decoded[::4]
+
+
+@pytest.fixture(scope="module")
+def portrait_id(engine: PipelineEngine, picture: NDArray[np.uint8]) -> str:
+    return engine.add_portrait(picture)
+
+
+Opened = Callable[..., str]
+
+
+@pytest.fixture
+def opened(engine: PipelineEngine, portrait_id: str, request: pytest.FixtureRequest) -> Opened:
+    """Opens a session of its own, closed after the test."""
+
+    def open_session(name: str = "one", **controls: object) -> str:
+        settings = SessionSettings(
+            portrait=portrait_id,
+            controls=LiveControls(**controls),  # type: ignore[arg-type]
+        )
+        engine.open(name, settings)
+        request.addfinalizer(lambda: engine.close(name))
+        return name
+
+    return open_session
+
+
+def timed(image: NDArray[np.uint8], number: int) -> TimedFrame:
+    return TimedFrame(image=image, number=number, times_s={"received": 0.5})
+
+
+def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+def test_the_still_portrait_is_shown_at_a_calls_size(
+    engine: PipelineEngine, portrait_id: str
+) -> None:
+    still = engine.open("still", SessionSettings(portrait=portrait_id))
+    engine.close("still")
+    assert max(still.shape[:2]) <= MAX_SIDE_PX
+
+
+def test_a_portrait_is_known_by_its_content(
+    engine: PipelineEngine, picture: NDArray[np.uint8], portrait_id: str
+) -> None:
+    assert engine.add_portrait(picture.copy()) == portrait_id
+
+
+def test_the_portrait_moves_with_the_driver_and_times_are_kept(
+    engine: PipelineEngine, opened: Opened, frames: Frames
+) -> None:
+    session = opened()
+    results = [engine.process(session, timed(image, n)) for n, image in enumerate(frames[:12])]
+    assert [result.number for result in results] == list(range(12))
+    assert all(result.face == "tracked" for result in results)
+    assert difference(results[0].image, results[-1].image) > 0.5
+    times = results[-1].times_s
+    assert times["received"] == 0.5
+    assert times["model_begun"] < times["model_done"]
+
+
+def test_without_a_face_the_portrait_is_shown_and_never_the_camera(
+    engine: PipelineEngine, opened: Opened
+) -> None:
+    session = opened()
+    camera = np.zeros((240, 320, 3), np.uint8)
+    camera[..., 1] = 255
+    result = engine.process(session, timed(camera, 0))
+    assert result.face == "lost"
+    assert difference(result.image, np.full_like(result.image, (0, 255, 0))) > 50
+
+
+def test_two_sessions_do_not_hear_of_each_other(
+    engine: PipelineEngine, opened: Opened, frames: Frames
+) -> None:
+    alone = opened("alone")
+    expected = [engine.process(alone, timed(image, n)).image for n, image in enumerate(frames[:4])]
+    first, second = opened("first"), opened("second", strength=0.0)
+    for number, image in enumerate(frames[:4]):
+        shown = engine.process(first, timed(image, number)).image
+        engine.process(second, timed(frames[-1 - number], number))
+        np.testing.assert_array_equal(shown, expected[number])
+
+
+def test_controls_change_between_two_frames(
+    engine: PipelineEngine, opened: Opened, frames: Frames, portrait_id: str
+) -> None:
+    session = opened()
+    for number, image in enumerate(frames[:8]):
+        moving = engine.process(session, timed(image, number)).image
+    still = SessionSettings(portrait=portrait_id, controls=LiveControls(strength=0.0))
+    engine.update(session, still)
+    held = engine.process(session, timed(frames[8], 8)).image
+    rest = engine.process(opened("rest", strength=0.0), timed(frames[0], 0)).image
+    assert difference(held, rest) < 0.05 < difference(moving, rest)
+
+
+def test_a_new_reference_is_where_motion_starts_from(
+    engine: PipelineEngine, opened: Opened, frames: Frames
+) -> None:
+    session, rest = opened(), opened("rest")
+    at_rest = engine.process(rest, timed(frames[0], 0)).image
+    for number, image in enumerate(frames[:10]):
+        before = engine.process(session, timed(image, number)).image
+    engine.reference(session, "set")
+    for number in range(10, 30):  # smoothing comes to rest
+        after = engine.process(session, timed(frames[9], number)).image
+    assert difference(after, at_rest) < 0.5 * difference(before, at_rest)
+    engine.reference(session, "auto")
+    engine.reference(session, "reset")
+    again = engine.process(session, timed(frames[3], 30)).image
+    assert difference(again, at_rest) < 0.2
+
+
+def test_an_unknown_portrait_is_refused(engine: PipelineEngine) -> None:
+    with pytest.raises(PortraitError, match="choose it again"):
+        engine.open("lost", SessionSettings(portrait="0" * 64))
+
+
+def test_a_picture_without_a_face_is_refused(engine: PipelineEngine) -> None:
+    with pytest.raises(PortraitError, match="no face"):
+        engine.add_portrait(np.full((300, 300, 3), 120, np.uint8))
