@@ -1,0 +1,177 @@
+"""The compute process: kept alive, and told again what it knew when it had to be replaced."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import chain, repeat
+
+from streamer.compute_child import EngineFactory
+from streamer.compute_link import ComputeLink, SlotStream
+from streamer.errors import ComputeLostError, StreamerError
+from streamer.live import Picture, SessionSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSettings:
+    """How the compute process is made and kept.
+
+    Attributes:
+        engine: 'module:function' that makes the `LiveEngine`, imported in the process.
+        arguments: what that function is called with; picklable.
+        max_frame_bytes: of the largest camera frame, 3 a pixel.
+        max_result_bytes: of the largest result, 3 a pixel.
+        back_off_s: seconds before each try to start a lost process again; the last one repeats.
+        patience_s: seconds it is given to end by itself.
+    """
+
+    engine: str
+    arguments: tuple[object, ...] = ()
+    max_frame_bytes: int = 1920 * 1080 * 3
+    max_result_bytes: int = 2048 * 2048 * 3
+    back_off_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+    patience_s: float = 5.0
+
+
+class ComputeProcess:
+    """The `Compute` of one accelerator: a child process with the model, restarted when it dies."""
+
+    def __init__(self, settings: ComputeSettings) -> None:
+        self._settings = settings
+        self._factory = EngineFactory(path=settings.engine, arguments=settings.arguments)
+        self._link: ComputeLink | None = None
+        self._is_ready = False
+        self._is_stopped = False
+        self._num_losses = 0
+        self._recoveries: list[asyncio.Task[None]] = []
+        self._one_recovery = asyncio.Lock()
+        self._portraits: dict[str, tuple[Picture, int | None]] = {}
+        self._told: list[Callable[[bool], Awaitable[None]]] = []
+
+    @property
+    def is_ready(self) -> bool:
+        """See `Compute`."""
+        return self._is_ready
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that serves now."""
+        return None if self._link is None else self._link.pid
+
+    @property
+    def num_losses(self) -> int:
+        """How often the process was lost since it last gave a result."""
+        return self._num_losses
+
+    async def start(self) -> None:
+        """See `Compute`.
+
+        Raises:
+            ComputeLostError: the process died before it was warm.
+            StreamerError: what kept the engine from being made.
+        """
+        self._is_stopped = False
+        await self._launch()
+
+    async def add_portrait(self, image: Picture, face: int | None = None) -> str:
+        """See `LiveEngine.add_portrait`; a new process is given the portrait again.
+
+        Raises:
+            ComputeLostError: the process is not there, or died over it.
+            PortraitError: no face in it, or several and `face` is None.
+        """
+        name = await self._serving().add_portrait(image, face)
+        self._portraits[name] = image, face
+        return name
+
+    def forget_portrait(self, name: str) -> None:
+        """Do not give this portrait to a new process again."""
+        self._portraits.pop(name, None)
+
+    async def open(self, session: str, settings: SessionSettings) -> SlotStream:
+        """See `LiveEngine.open`.
+
+        Raises:
+            ComputeLostError: the process is not there, or died over it.
+            PortraitError: the portrait is not known.
+        """
+        capacities = self._settings.max_frame_bytes, self._settings.max_result_bytes
+        return await self._serving().open(session, settings, capacities)
+
+    def on_change(self, told: Callable[[bool], Awaitable[None]]) -> None:
+        """See `Compute`."""
+        self._told.append(told)
+
+    async def stop(self) -> None:
+        """See `Compute`; streams that are still open raise ComputeLostError."""
+        self._is_stopped = True
+        self._is_ready = False
+        for recovery in self._recoveries:
+            recovery.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
+        self._recoveries = []
+        if self._link is not None:
+            await self._link.end(self._settings.patience_s)
+            self._link = None
+
+    def _serving(self) -> ComputeLink:
+        if self._link is None or not self._is_ready:
+            raise ComputeLostError("the model is starting; wait a few seconds")
+        return self._link
+
+    async def _launch(self) -> None:
+        link = ComputeLink(self._factory, self._lose)
+        try:
+            await link.start()
+            await self._add_again(link)
+            if link.is_over:
+                raise ComputeLostError("the model's process ended just after its start")
+        except BaseException:
+            await link.end(0)
+            raise
+        self._link = link
+        self._is_ready = True
+
+    async def _add_again(self, link: ComputeLink) -> None:
+        for name, (image, face) in list(self._portraits.items()):
+            try:
+                await link.add_portrait(image, face)
+            except ComputeLostError:
+                raise
+            except StreamerError:
+                logging.getLogger(__name__).exception("a portrait could not be added again")
+                self.forget_portrait(name)
+
+    def _lose(self, link: ComputeLink) -> None:
+        if link is not self._link or self._is_stopped:
+            return
+        self._is_ready = False
+        self._num_losses = 1 if link.num_results else self._num_losses + 1
+        logging.getLogger(__name__).error("the compute process was lost; it is started again")
+        self._recoveries = [recovery for recovery in self._recoveries if not recovery.done()]
+        self._recoveries.append(asyncio.get_running_loop().create_task(self._recover(link)))
+
+    async def _recover(self, lost: ComputeLink) -> None:
+        async with self._one_recovery:  # so that listeners hear of losses and returns in order
+            await self._replace(lost)
+
+    async def _replace(self, lost: ComputeLink) -> None:
+        self._link = None
+        await lost.end(0)
+        await self._tell(False)
+        waits = self._settings.back_off_s
+        for wait_s in chain(waits[self._num_losses - 1 :], repeat(waits[-1])):
+            await asyncio.sleep(wait_s)
+            try:
+                await self._launch()
+                break
+            except StreamerError as error:
+                logging.getLogger(__name__).error("no new compute process: %s", error)
+        await self._tell(True)
+
+    async def _tell(self, is_ready: bool) -> None:
+        for told in list(self._told):
+            try:
+                await told(is_ready)
+            except Exception:
+                logging.getLogger(__name__).exception("a listener of the compute process failed")

@@ -1,0 +1,247 @@
+"""The compute process: one engine, many sessions, one frame of each at a time in turn."""
+
+import importlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Literal, cast
+
+from streamer.errors import StreamerError
+from streamer.frame_slot import Bell, FrameSlot
+from streamer.live import LiveEngine, Picture, ReferenceAction, SessionSettings, TimedFrame
+
+RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
+READY = 0
+"""Number of the answer that nobody asked for: the engine is warm, or cannot be had."""
+
+
+class SessionFailedError(StreamerError):
+    """The model failed on one session; the others go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFactory:
+    """How the compute process comes by its engine.
+
+    Attributes:
+        path: 'module:function', imported there.
+        arguments: what the function is called with; picklable.
+    """
+
+    path: str
+    arguments: tuple[object, ...] = ()
+
+    def make(self) -> LiveEngine:
+        """Import the function and call it."""
+        module, _, function = self.path.partition(":")
+        return cast(LiveEngine, getattr(importlib.import_module(module), function)(*self.arguments))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotAddress:
+    """By what the other process finds a `FrameSlot`."""
+
+    name: str
+    capacity: int
+
+    def attach(self) -> FrameSlot:
+        """The other end of it."""
+        return FrameSlot.attach(self.name, self.capacity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Something asked of the engine; answered in turn, between two frames."""
+
+    number: int
+    kind: RequestKind
+    arguments: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of the request of that number."""
+
+    number: int
+    value: object = None
+    error: StreamerError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionFailed:
+    """A session that was closed because the engine failed on its frame."""
+
+    session: str
+    sentence: str
+
+
+def serve(factory: EngineFactory, requests: Connection, bell: Bell) -> None:
+    """Run the compute process until it is told to stop, or its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which then stops us
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    try:
+        engine = factory.make()
+        engine.warm_up()
+    except Exception as error:
+        requests.send(Answer(number=READY, error=_told(error, "the model cannot be started")))
+        return
+    requests.send(Answer(number=READY))
+    with suppress(EOFError, OSError):  # the parent is gone
+        _Desk(engine, requests, bell).run()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _told(error: Exception, what: str) -> StreamerError:
+    if isinstance(error, StreamerError):
+        return error
+    logging.getLogger(__name__).error("%s", what, exc_info=error)
+    first_line = next(iter(str(error).splitlines()), "")
+    return SessionFailedError(f"{what} ({type(error).__name__}: {first_line:.200})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    frames: FrameSlot
+    results: FrameSlot
+
+    def close(self) -> None:
+        self.frames.close()
+        self.results.close()
+
+
+class _Desk:
+    """Takes requests and frames, one at a time, and hands the engine's work back."""
+
+    def __init__(self, engine: LiveEngine, requests: Connection, bell: Bell) -> None:
+        self._engine = engine
+        self._requests = requests
+        self._bell = bell
+        self._sessions: dict[str, _Session] = {}  # in the order in which they are served
+        self._is_stopped = False
+        self._handlers: dict[RequestKind, Callable[..., object]] = {
+            "add_portrait": self._add_portrait,
+            "open": self._open,
+            "update": self._update,
+            "reference": self._reference,
+            "close": self._close,
+            "stop": self._stop,
+        }
+
+    def run(self) -> None:
+        """Serve until told to stop.
+
+        Raises:
+            EOFError: the parent closed its end.
+        """
+        is_busy = False
+        while not self._is_stopped:
+            ready = wait([self._requests, self._bell], timeout=0 if is_busy else None)
+            if self._bell in ready:
+                self._bell.silence()
+            if self._requests in ready:
+                self._answer(self._requests.recv())
+            is_busy = self._serve_next()
+
+    def _serve_next(self) -> bool:
+        for name, session in self._sessions.items():
+            if session.frames.has_new:
+                del self._sessions[name]
+                self._sessions[name] = session
+                self._process(name, session)
+                return True
+        return False
+
+    def _process(self, name: str, session: _Session) -> None:
+        taken = session.frames.read()
+        if taken is None:
+            return
+        image, header = taken
+        times_s = {**header["times_s"], "taken": time.monotonic()}
+        frame = TimedFrame(image=image, number=header["number"], times_s=times_s)
+        try:
+            result = self._engine.process(name, frame)
+            told = {"number": result.number, "face": result.face, "times_s": dict(result.times_s)}
+            session.results.write(result.image, told)
+        except Exception as error:
+            sentence = str(_told(error, "the model failed on this session, which was closed"))
+            self._forget(name)
+            self._requests.send(SessionFailed(session=name, sentence=sentence))
+        else:
+            self._bell.ring()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            value = self._handlers[request.kind](*request.arguments)
+            answer = Answer(number=request.number, value=value)
+        except Exception as error:
+            what = f"the model failed to {request.kind.replace('_', ' ')}"
+            answer = Answer(number=request.number, error=_told(error, what))
+        self._requests.send(answer)
+
+    def _add_portrait(self, address: SlotAddress, face: int | None) -> str:
+        return self._engine.add_portrait(_only_picture(address), face)
+
+    def _open(
+        self, name: str, settings: SessionSettings, frames: SlotAddress, results: SlotAddress
+    ) -> None:
+        session = _Session(frames=frames.attach(), results=results.attach())
+        try:
+            session.results.write(self._engine.open(name, settings), {})
+        except Exception:
+            session.close()
+            with suppress(Exception):
+                self._engine.close(name)
+            raise
+        self._sessions[name] = session
+
+    def _update(self, name: str, settings: SessionSettings) -> None:
+        self._check(name)
+        self._engine.update(name, settings)
+
+    def _reference(self, name: str, action: ReferenceAction) -> None:
+        self._check(name)
+        self._engine.reference(name, action)
+
+    def _check(self, name: str) -> None:
+        if name not in self._sessions:
+            raise SessionFailedError("this session is not open in the compute process any more")
+
+    def _close(self, name: str) -> None:
+        if name in self._sessions:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._sessions.pop(name).close()
+        try:
+            self._engine.close(name)
+        except Exception:
+            logging.getLogger(__name__).exception("the model failed to close a session")
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+        for name in list(self._sessions):
+            self._forget(name)
+
+
+def _only_picture(address: SlotAddress) -> Picture:
+    slot = address.attach()
+    try:
+        taken = slot.read()
+    finally:
+        slot.close()
+    if taken is None:
+        raise SessionFailedError("a portrait was announced but not handed over")
+    return taken[0]
