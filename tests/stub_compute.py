@@ -43,10 +43,3 @@ def changes(compute: ComputeProcess) -> asyncio.Queue[bool]:
     told = asyncio.Queue[bool]()
     compute.on_change(told.put)
     return told
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait for something that has no event of its own."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
