@@ -1,0 +1,87 @@
+"""What a session needs of the media connection; `streamer.peer` fulfils it with aiortc."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from streamer.live import ComputeStream
+from streamer.server_config import ServerConfig
+
+SessionState = Literal[
+    "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
+    "closed",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerRequest:
+    """What a peer is made from.
+
+    Attributes:
+        open_stream: opens the session in the compute process; called again after it was lost.
+        is_mirrored: flip the camera's frames left to right before the model sees them.
+        config: limits and ICE servers.
+        on_state: told of every change of state, with a sentence for the person or "".
+        on_message: told of every message on the "control" channel, in order.
+    """
+
+    open_stream: Callable[[], Awaitable[ComputeStream]]
+    is_mirrored: bool
+    config: ServerConfig
+    on_state: Callable[[SessionState, str], None]
+    on_message: Callable[[str | bytes], None]
+
+
+class Peer(Protocol):
+    """One connection to a browser; it keeps the limits of time by itself."""
+
+    stream: ComputeStream | None
+    """Where controls go now; None before the answer and while the model is lost."""
+
+    async def answer(self, offer_sdp: str) -> str:
+        """Open the stream and answer, all candidates in it.
+
+        Raises:
+            StreamerError: the offer has nothing that can be answered.
+        """
+        ...
+
+    def send(self, text: str) -> bool:
+        """Send on the "control" channel; whether it was open."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """The figures of a "stats" message: fps, received, dropped, stages_ms."""
+        ...
+
+    async def close(self, message: str = "") -> None:
+        """End the connection; may be called twice. Tells the state "closed"."""
+        ...
+
+
+class PeerFactory(Protocol):
+    """Makes the peer of a session."""
+
+    def __call__(self, request: PeerRequest) -> Peer:
+        """A peer that is not connected yet."""
+        ...
+
+
+class Recorder(Protocol):
+    """Records sessions on the server's side."""
+
+    async def start(self, session: str) -> None:
+        """Begin.
+
+        Raises:
+            StreamerError: it cannot, or is recording already.
+        """
+        ...
+
+    async def stop(self, session: str) -> str:
+        """End; the path of the download below the server's URL.
+
+        Raises:
+            StreamerError: nothing is being recorded.
+        """
+        ...

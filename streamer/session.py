@@ -1,0 +1,267 @@
+"""One person on camera: connection, controls, messages and figures."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from streamer.errors import ComputeLostError, ControlError, PortraitError, StreamerError
+from streamer.live import Compute, ComputeStream, LiveControls, SessionSettings
+from streamer.messages import (
+    Content,
+    MessageError,
+    MessageId,
+    Ping,
+    Record,
+    Reference,
+    Set,
+    UsePortrait,
+    read_message,
+)
+from streamer.peering import Peer, PeerFactory, PeerRequest, Recorder, SessionState
+from streamer.portraits import Portrait, Portraits
+from streamer.prometheus import ServerMetrics
+from streamer.server_config import ServerConfig
+
+_LOG = logging.getLogger(__name__)
+_MAX_WAITING = 32
+_STATS_S = 1.0
+_CODES: tuple[tuple[type[StreamerError], str], ...] = (
+    (ControlError, "bad_control"),
+    (PortraitError, "bad_portrait"),
+    (ComputeLostError, "recovering"),
+)
+_SENTENCES: dict[SessionState, str] = {
+    "connecting": "connecting",
+    "warming": "connected; the first picture is being made",
+    "ready": "ready",
+    "streaming": "the portrait follows your face",
+    "face_lost": "your face is not seen; look at the camera in good light",
+    "several_faces": "several faces are seen; one person at a time, please",
+    "recovering": "the model is starting again; this takes a few seconds",
+    "closed": "the session has ended",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionServices:
+    """What a session uses of the server.
+
+    Attributes:
+        clock: seconds, monotonic.
+        on_closed: called with the session's id once its connection is over.
+    """
+
+    config: ServerConfig
+    compute: Compute
+    make_peer: PeerFactory
+    portraits: Portraits
+    metrics: ServerMetrics
+    recorder: Recorder | None
+    clock: Callable[[], float]
+    on_closed: Callable[[str], None]
+
+
+class Session:
+    """One person on camera.
+
+    Args:
+        identifier: unguessable.
+        portrait: shown first.
+        is_mirrored: flip the camera's frames.
+        services: see there.
+    """
+
+    def __init__(
+        self,
+        identifier: str,
+        *,
+        portrait: Portrait,
+        is_mirrored: bool,
+        services: SessionServices,
+    ) -> None:
+        self.identifier = identifier
+        self.state: SessionState = "connecting"
+        self.message = _SENTENCES["connecting"]
+        self.offer = ""
+        self._services = services
+        self._portrait = portrait
+        self._controls = LiveControls()
+        self._began_s = services.clock()
+        self._counted: dict[str, int] = {}
+        self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._peer: Peer = services.make_peer(
+            PeerRequest(
+                open_stream=self._open_stream,
+                is_mirrored=is_mirrored,
+                config=services.config,
+                on_state=self.on_state,
+                on_message=self.on_message,
+            )
+        )
+
+    async def connect(self, offer: str) -> str:
+        """The SDP answer.
+
+        Raises:
+            StreamerError: the portrait or the offer cannot be used, or it took too long.
+        """
+        self.offer = offer
+        try:
+            async with asyncio.timeout(self._services.config.limits.connect_s):
+                return await self._peer.answer(offer)
+        except TimeoutError as error:
+            raise StreamerError("the connection could not be prepared in time") from error
+
+    def watch(self) -> None:
+        """Begin to answer messages and to tell figures."""
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._tell_often())]
+
+    def describe(self) -> dict[str, Any]:
+        """State and figures, as JSON holds them."""
+        return {
+            "id": self.identifier,
+            "state": self.state,
+            "message": self.message,
+            "age_s": round(self._services.clock() - self._began_s, 1),
+            "stats": self._stats(),
+        }
+
+    def on_message(self, text: str | bytes) -> None:
+        """Take a message in; past a small number of waiting ones the sender is told to slow."""
+        try:
+            self._waiting.put_nowait(text)
+        except asyncio.QueueFull:
+            self._send_error(None, "too_many", "messages come too fast; wait for the answers")
+
+    def on_state(self, state: SessionState, message: str) -> None:
+        """Pass on a change of the connection's state."""
+        if self.state == "closed":
+            return
+        self.state, self.message = state, message or _SENTENCES[state]
+        self._send({"type": "state", "state": state, "message": self.message})
+        if state == "closed":
+            self._services.on_closed(self.identifier)
+
+    async def answer(self, text: str | bytes) -> None:
+        """Follow one message and acknowledge it, or say why not; never raises."""
+        identifier: MessageId = None
+        try:
+            message = read_message(text, max_bytes=self._services.config.limits.message_bytes)
+            identifier = message.identifier
+            extra = await self._follow(message.content)
+        except MessageError as error:
+            known = identifier if error.identifier is None else error.identifier
+            self._send_error(known, error.code, str(error))
+        except StreamerError as error:
+            code = next((code for kind, code in _CODES if isinstance(error, kind)), "refused")
+            self._send_error(identifier, code, str(error))
+        except Exception:
+            _LOG.exception("a message failed")
+            self._send_error(identifier, "internal", "the server made a mistake; try again")
+        else:
+            self._send({"id": identifier, "type": "ack", **extra})
+
+    def tell(self) -> None:
+        """Send the figures, and count them for /metrics."""
+        stats = self._stats()
+        metrics = self._services.metrics
+        for name in ("received", "dropped", "sent"):
+            now = int(stats.get(name, 0))
+            metrics.frames.labels(event=name).inc(max(0, now - self._counted.get(name, 0)))
+            self._counted[name] = now
+        total_ms = stats.get("stages_ms", {}).get("total", {}).get("p50")
+        if total_ms is not None:
+            metrics.latency.observe(total_ms / 1000)
+        self._send({"type": "stats", **stats})
+
+    async def close(self, message: str) -> None:
+        """End everything of the session; a failure in one part does not keep the rest open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.on_state("closed", message)
+        try:
+            await self._peer.close(message)
+        except Exception:
+            _LOG.exception("session %s did not close well", self.identifier[:8])
+
+    async def _open_stream(self) -> ComputeStream:
+        """Also after the compute process was lost: the new one does not know the portrait."""
+        compute = self._services.compute
+        return await compute.open(self.identifier, await self._settings())
+
+    async def _settings(self) -> SessionSettings:
+        key = await self._services.compute.add_portrait(self._portrait.image)
+        return SessionSettings(portrait=key, controls=self._controls)
+
+    async def _work(self) -> None:
+        while True:
+            await self.answer(await self._waiting.get())
+
+    async def _tell_often(self) -> None:
+        while True:
+            await asyncio.sleep(_STATS_S)
+            try:
+                self.tell()
+            except Exception:
+                _LOG.exception("the figures of session %s failed", self.identifier[:8])
+
+    async def _follow(self, content: Content) -> dict[str, Any]:
+        if isinstance(content, Set):
+            await self._set(self._portrait, self._controls.changed(content.controls))
+        elif isinstance(content, Reference):
+            await self._stream().reference(content.action)
+        elif isinstance(content, UsePortrait):
+            await self._swap(content.portrait)
+        elif isinstance(content, Record):
+            return await self._record(content)
+        elif isinstance(content, Ping):
+            return {"time": content.time}
+        return {}
+
+    async def _swap(self, identifier: str) -> None:
+        portrait = await self._services.portraits.get(identifier)
+        if portrait is None:
+            raise MessageError("unknown_portrait", "there is no such portrait; upload it again")
+        await self._set(portrait, self._controls)
+
+    async def _set(self, portrait: Portrait, controls: LiveControls) -> None:
+        """Use both from now on, or neither when the model refuses."""
+        stream = self._stream()
+        key = await self._services.compute.add_portrait(portrait.image)
+        await stream.update(SessionSettings(portrait=key, controls=controls))
+        self._portrait, self._controls = portrait, controls
+
+    def _stream(self) -> ComputeStream:
+        stream = self._peer.stream
+        if stream is None:
+            raise ComputeLostError("the model is starting again; try again in a moment")
+        return stream
+
+    async def _record(self, content: Record) -> dict[str, Any]:
+        recorder = self._services.recorder
+        if recorder is None:
+            raise MessageError("not_available", "this server does not record")
+        if content.action == "stop":
+            return {"download": await recorder.stop(self.identifier)}
+        await recorder.start(self.identifier)
+        return {}
+
+    def _stats(self) -> dict[str, Any]:
+        return {
+            "fps": 0.0, "received": 0, "dropped": 0, "stages_ms": {}, "load_level": 0,
+            **self._peer.stats(),
+        }  # fmt: skip
+
+    def _send_error(self, identifier: MessageId, code: str, message: str) -> None:
+        self._services.metrics.count_error(code)
+        self._send({"id": identifier, "type": "error", "code": code, "message": message})
+
+    def _send(self, values: dict[str, Any]) -> None:
+        with contextlib.suppress(Exception):
+            self._peer.send(json.dumps(values))

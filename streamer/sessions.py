@@ -1,0 +1,192 @@
+"""Every person on camera: who may begin, and that all ends tidily and is on record."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from streamer.consent import CONSENT_SHA256, SessionLog
+from streamer.errors import StreamerError
+from streamer.live import Compute
+from streamer.peering import PeerFactory, Recorder
+from streamer.portraits import Portrait, Portraits
+from streamer.prometheus import ServerMetrics
+from streamer.server_config import ServerConfig
+from streamer.session import Session, SessionServices
+
+_LOG = logging.getLogger(__name__)
+
+
+class FullError(StreamerError):
+    """As many people are on camera as the server takes."""
+
+
+class NotReadyError(StreamerError):
+    """The model is still warming up, or starting again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the server's parts share; made once, for one app."""
+
+    config: ServerConfig
+    compute: Compute
+    make_peer: PeerFactory
+    portraits: Portraits
+    log: SessionLog
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
+    recorder: Recorder | None = None
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRequest:
+    """A checked wish for a session: consent was given, the offer was looked through.
+
+    Attributes:
+        remote: the visitor's address, for the record.
+    """
+
+    remote: str
+    portrait: Portrait
+    offer: str
+    is_mirrored: bool
+
+
+class Sessions:
+    """The registry.
+
+    Args:
+        services: see there.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._sessions: dict[str, Session] = {}
+        self._num_opening = 0
+        self._ending: set[asyncio.Task[bool]] = set()
+        services.compute.on_change(self._on_compute)
+
+    def __len__(self) -> int:
+        return len(self._sessions) + self._num_opening
+
+    def get(self, identifier: str) -> Session | None:
+        """The session of that id, while it lasts."""
+        return self._sessions.get(identifier)
+
+    def check_room(self) -> None:
+        """Refuse before any work is done.
+
+        Raises:
+            NotReadyError: the model is not warm.
+            FullError: at the limit.
+        """
+        if not self._services.compute.is_ready:
+            raise NotReadyError("the model is warming up; try again in a moment")
+        if len(self) >= self._services.config.max_sessions:
+            raise FullError("all places are taken; try again in a moment")
+
+    async def open(self, request: SessionRequest) -> tuple[Session, str]:
+        """Begin a session; it and the SDP answer.
+
+        Raises:
+            NotReadyError: the model is not warm.
+            FullError: at the limit.
+            StreamerError: the portrait or the offer cannot be used.
+        """
+        self.check_room()
+        self._num_opening += 1
+        try:
+            session, answer = await self._opened(request)
+        finally:
+            self._num_opening -= 1
+        self._sessions[session.identifier] = session
+        self._services.metrics.started.inc()
+        self._services.metrics.sessions.set(len(self._sessions))
+        if session.state == "closed":
+            self._end_soon(session.identifier)
+        else:
+            session.watch()
+        return session, answer
+
+    async def close(self, identifier: str, message: str) -> bool:
+        """End a session; False where there is none of that id."""
+        session = self._sessions.pop(identifier, None)
+        if session is None:
+            return False
+        services = self._services
+        services.metrics.sessions.set(len(self._sessions))
+        if services.recorder is not None:
+            with contextlib.suppress(StreamerError):
+                await services.recorder.stop(identifier)
+        await session.close(message)
+        with contextlib.suppress(StreamerError):
+            await services.log.write(
+                {**_stamp("stop", identifier), "message": message or session.message}
+            )
+        return True
+
+    async def close_all(self) -> None:
+        """End every session, and wait for those that are ending."""
+        for identifier in list(self._sessions):
+            await self.close(identifier, "the server is stopping")
+        while self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _opened(self, request: SessionRequest) -> tuple[Session, str]:
+        """A connected session that is on record; nothing of it stays when either fails."""
+        services = self._services
+        session = Session(
+            secrets.token_urlsafe(18),
+            portrait=request.portrait,
+            is_mirrored=request.is_mirrored,
+            services=SessionServices(
+                config=services.config,
+                compute=services.compute,
+                make_peer=services.make_peer,
+                portraits=services.portraits,
+                metrics=services.metrics,
+                recorder=services.recorder,
+                clock=services.clock,
+                on_closed=self._end_soon,
+            ),
+        )
+        try:
+            answer = await session.connect(request.offer)
+            await services.log.write(
+                {
+                    **_stamp("start", session.identifier),
+                    "remote": request.remote,
+                    "consent_sha256": CONSENT_SHA256,
+                    "portrait_sha256": request.portrait.sha256,
+                    "model": services.config.model,
+                }
+            )
+        except BaseException:
+            await session.close("the session could not begin")
+            raise
+        return session, answer
+
+    def _end_soon(self, identifier: str) -> None:
+        task = asyncio.ensure_future(self.close(identifier, ""))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _on_compute(self, is_warm: bool) -> None:
+        _LOG.info("the compute process is %s", "warm" if is_warm else "lost")
+        self._services.metrics.ready.set(is_warm)
+        if not is_warm:
+            self._services.metrics.lost.inc()
+
+
+def _stamp(event: str, identifier: str) -> dict[str, object]:
+    """The id is cut: a whole one would let a reader of the record end the session."""
+    return {
+        "event": event,
+        "session": identifier[:8],
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
