@@ -1,0 +1,124 @@
+/** Sliders and switches built from the server's schema; what they do is sent, and taken back on error. */
+
+const NAMES = {
+  motion: "Motion", strength: "Strength", pose: "Head moves", expression: "Face moves", eyes: "Eyes move",
+  mouth: "Mouth moves", smoothing: "Smoothing", light: "Light taken from the", light_x: "Light from the side",
+  light_y: "Light from above", light_strength: "Light strength", steps: "Quality steps", face: "Face",
+};
+const CHOICES = { source: "portrait", driver: "camera" };
+const SETTLE_MS = 60;
+
+const pretty = (name) => NAMES[name] ?? (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+/** One control: its element, and how to read and show its value. */
+function slider(name, schema, changed) {
+  const id = `control-${name}`;
+  const step = schema.step ?? (schema.max - schema.min) / 40;
+  const output = element("output", { htmlFor: id });
+  const input = element("input", { type: "range", id, name, min: schema.min, max: schema.max, step });
+  const show = (value) => {
+    input.value = value;
+    output.value = Number(value).toFixed(2);
+  };
+  input.addEventListener("input", () => {
+    show(input.value);
+    changed(name, Number(input.value));
+  });
+  const label = element("label", { htmlFor: id, textContent: pretty(name) });
+  return { element: element("div", { className: "slider" }, label, output, input), show };
+}
+
+function toggle(name, _schema, changed) {
+  const input = element("input", { type: "checkbox", id: `control-${name}`, name });
+  input.setAttribute("role", "switch");
+  input.addEventListener("change", () => changed(name, input.checked));
+  const label = element("label", { className: "switch" }, input, element("span", { textContent: pretty(name) }));
+  return { element: label, show: (value) => { input.checked = value; } };
+}
+
+function choice(name, schema, changed) {
+  const inputs = schema.enum.map((value) => {
+    const input = element("input", { type: "radio", name: `control-${name}`, className: "hidden-input" });
+    input.addEventListener("change", () => changed(name, value));
+    return input;
+  });
+  const labels = schema.enum.map((value, index) => element("label", {}, inputs[index], CHOICES[value] ?? String(value)));
+  const legend = element("legend", { textContent: pretty(name) });
+  const show = (value) => inputs.forEach((input, index) => { input.checked = schema.enum[index] === value; });
+  return { element: element("fieldset", { className: "choice" }, legend, ...labels), show };
+}
+
+function kindOf(schema) {
+  if (schema.enum) return choice;
+  if (schema.type === "boolean") return toggle;
+  return "min" in schema && "max" in schema ? slider : null;
+}
+
+export class Controls {
+  #schema;
+  #made = new Map();
+  #send;
+  #problem;
+  #agreed = {};
+  #pending = {};
+  #timer = null;
+
+  /** `send(values)` resolves when the server took them; `problem(sentence)` shows why not, "" clears. */
+  constructor(place, schema, { send, problem }) {
+    this.#schema = schema;
+    this.#send = send;
+    this.#problem = problem;
+    for (const [name, entry] of Object.entries(schema)) {
+      const make = kindOf(entry);
+      if (make) this.#made.set(name, make(name, entry, (...change) => this.#changed(...change)));
+      this.#agreed[name] = entry.default;
+    }
+    place.replaceChildren(...[...this.#made.values()].map((made) => made.element));
+    this.#showAll();
+  }
+
+  /** After a connection came up: the server begins with its defaults, the user did not. */
+  async resend() {
+    const values = Object.fromEntries(
+      Object.entries(this.#agreed).filter(([name, value]) => value !== this.#schema[name].default),
+    );
+    if (Object.keys(values).length) await this.#offer(values);
+  }
+
+  /** Everything as the schema has it at first. */
+  async reset() {
+    this.#pending = {};
+    await this.#offer(Object.fromEntries(Object.entries(this.#schema).map(([name, entry]) => [name, entry.default])));
+  }
+
+  /** A dragged slider sends its newest value a few times a second, not each of its pixels. */
+  #changed(name, value) {
+    this.#pending[name] = value;
+    this.#timer ??= setTimeout(() => {
+      const values = this.#pending;
+      [this.#timer, this.#pending] = [null, {}];
+      this.#offer(values);
+    }, SETTLE_MS);
+  }
+
+  async #offer(values) {
+    try {
+      await this.#send(values);
+      Object.assign(this.#agreed, values);
+      this.#problem("");
+    } catch (error) {
+      this.#problem(error.message);
+    }
+    if (this.#timer === null) this.#showAll();
+  }
+
+  #showAll() {
+    for (const [name, made] of this.#made) made.show(this.#agreed[name]);
+  }
+}

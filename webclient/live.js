@@ -1,0 +1,267 @@
+/** What the page does with a session: start and stop, buttons, camera changes, the server's messages. */
+
+import { Controls } from "./controls.js";
+import { Overlay } from "./overlay.js";
+import { Recorder } from "./recorder.js";
+import { Session } from "./session.js";
+
+const get = (id) => document.getElementById(id);
+const TONES = { connecting: "busy", connected: "busy", waiting: "busy", full: "busy", failed: "error" };
+
+export class Live {
+  config = null;
+  #api;
+  #camera;
+  #status;
+  #portraits;
+  #consent;
+  #controls = null;
+  #overlay;
+  #recorder;
+  #session = null;
+  #isStarting = false;
+
+  constructor({ api, camera, status, portraits, consent }) {
+    this.#api = api;
+    this.#camera = camera;
+    this.#status = status;
+    this.#portraits = portraits;
+    this.#consent = consent;
+    this.#overlay = new Overlay(get("stats"), get("stats-table").tBodies[0], () => this.#session?.peer ?? null);
+    this.#recorder = new Recorder(
+      { button: get("record"), downloads: get("downloads") }, api, (type, fields) => this.#ask(type, fields),
+    );
+    this.#listen();
+  }
+
+  /** Take the server's answer to /api/config. */
+  configure(config) {
+    this.config = config;
+    this.#controls = new Controls(get("controls"), config.controls, {
+      send: (controls) => this.#request("set", { controls }),
+      problem: (sentence) => { get("controls-error").textContent = sentence; },
+    });
+    this.#recorder.offer(config.recording === true);
+    this.refresh();
+  }
+
+  /** Say what is missing until there is nothing, then let it start. */
+  refresh() {
+    const missing = !this.#portraits.chosen ? "Choose a portrait first." : !this.#consent() ? "Tick the consent first." : "";
+    get("start").disabled = !this.config || missing !== "" || this.#isStarting;
+    get("start-note").textContent = this.config ? missing : "";
+    const isLive = this.#session !== null;
+    document.body.classList.toggle("live", isLive);
+    get("tools").hidden = get("controls-card").hidden = !isLive;
+    get("start-row").hidden = get("consent-card").hidden = isLive;
+  }
+
+  reference(action) {
+    if (this.#session) this.#ask("reference", { action });
+  }
+
+  toggleStats() {
+    this.#overlay.toggle();
+    get("toggle-stats").setAttribute("aria-pressed", this.#overlay.isShown);
+  }
+
+  async #start() {
+    this.#isStarting = true;
+    this.refresh();
+    this.#status.notice("");
+    const hasCamera = this.#camera.isOpen || (await this.#openCamera());
+    this.#isStarting = false;
+    if (hasCamera) this.#run(this.#newSession());
+    this.refresh();
+    if (hasCamera) get("stop").focus();
+  }
+
+  #newSession() {
+    const calls = {
+      create: (offer, signal) => this.#createSession(offer, signal),
+      end: (id) => this.#api.deleteSession(id),
+    };
+    return new Session(calls, this.config.ice_servers);
+  }
+
+  /** A server that was started anew has forgotten the user's own picture; it gets it again. */
+  async #createSession(offer, signal) {
+    try {
+      return await this.#api.createSession(offer, signal);
+    } catch (error) {
+      if (error.code !== "unknown_portrait" || !(await this.#portraits.sendAgain(offer.portrait))) throw error;
+      return this.#api.createSession(offer, signal);
+    }
+  }
+
+  #run(session) {
+    this.#session = session;
+    session.addEventListener("phase", ({ detail }) => this.#phase(detail));
+    session.addEventListener("open", () => this.#controls.resend());
+    session.addEventListener("message", ({ detail }) => this.#message(detail));
+    session.addEventListener("track", ({ detail }) => {
+      if (get("remote").srcObject !== detail) get("remote").srcObject = detail;
+    });
+    session.run(this.#camera.stream, () => this.#description());
+  }
+
+  #description() {
+    return { portrait: this.#portraits.chosen, consent: this.#consent(), mirror: get("mirror").checked };
+  }
+
+  async #stop(message = "Stopped.") {
+    const session = this.#session;
+    await this.#recorder.finish();
+    this.#session = null;
+    this.#camera.close();
+    get("remote").srcObject = get("preview").srcObject = null;
+    get("own").hidden = true;
+    this.#overlay.clear();
+    this.#recorder.ended();
+    get("controls-error").textContent = "";
+    this.refresh();
+    this.#status.page("setup", message);
+    await session?.stop();
+  }
+
+  async #phase({ phase, message, seconds }) {
+    if (!this.#session) return;
+    if (phase !== "connected") this.#recorder.ended();
+    if (phase !== "failed") return this.#status.page(TONES[phase], message, seconds);
+    await this.#stop(message);
+    this.#status.page("error", message);
+    this.#status.notice(message);
+    get("start").focus();
+  }
+
+  #message(message) {
+    if (!this.#session) return;
+    if (message.type === "state") this.#status.server(message);
+    else if (message.type === "stats") this.#overlay.take(message);
+    else if (message.type === "error") this.#status.notice(message.message);
+  }
+
+  /** A request whose refusal the caller shows. */
+  #request(type, fields) {
+    if (!this.#session?.channel?.isOpen) return Promise.resolve();
+    return this.#session.channel.request(type, fields);
+  }
+
+  /** A request whose refusal is shown as a notice; the ack, or null. */
+  async #ask(type, fields) {
+    try {
+      const answer = await this.#request(type, fields);
+      this.#status.notice("");
+      return answer ?? null;
+    } catch (error) {
+      this.#status.notice(error.message);
+      return null;
+    }
+  }
+
+  async #openCamera() {
+    const [width, height] = get("resolution").value.split("x").map(Number);
+    const wanted = {
+      device: get("camera").value, width, height, framerate: Number(get("framerate").value),
+      hasSound: get("microphone").checked,
+    };
+    try {
+      const stream = await this.#camera.open(wanted);
+      get("preview").srcObject = stream;
+      get("own").hidden = get("toggle-own").getAttribute("aria-pressed") !== "true";
+      stream.getVideoTracks()[0].addEventListener("ended", () => this.#unplugged(stream));
+      this.#status.notice(this.#camera.soundMissing);
+      await this.#listCameras();
+      return true;
+    } catch (error) {
+      this.#status.notice(error.message);
+      return false;
+    }
+  }
+
+  #unplugged(stream) {
+    if (this.#camera.stream !== stream) return;
+    this.#status.notice("The camera was unplugged or taken away; plug it in or choose another one above.");
+  }
+
+  async #listCameras() {
+    const select = get("camera");
+    const chosen = select.value;
+    const cameras = await this.#camera.list();
+    select.replaceChildren(new Option("Default camera", ""), ...cameras.map(({ id, name }) => new Option(name, id)));
+    select.value = cameras.some(({ id }) => id === chosen) ? chosen : "";
+  }
+
+  /** A change of camera, resolution or sound: at once where the camera is on. */
+  async #changeCamera() {
+    if (!this.#camera.isOpen && !this.#session) return;
+    if ((await this.#openCamera()) && this.#session) await this.#session.replaceTracks(this.#camera.stream);
+  }
+
+  /** By the control where the server has one, else by a new session. */
+  #changeMirror() {
+    const mirror = get("mirror").checked;
+    get("preview").classList.toggle("mirrored", mirror);
+    if (!this.#session) return;
+    if (this.config.controls.mirror) this.#ask("set", { controls: { mirror } });
+    else this.#session.renew();
+  }
+
+  #choosePortrait() {
+    this.refresh();
+    if (this.#session) this.#ask("portrait", { portrait: this.#portraits.chosen });
+  }
+
+  #listen() {
+    get("panel").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!get("start").disabled && !this.#session) this.#start();
+    });
+    get("stop").addEventListener("click", async () => {
+      await this.#stop();
+      get("start").focus();
+    });
+    for (const action of ["set", "auto", "reset"]) {
+      get(`reference-${action}`).addEventListener("click", () => this.reference(action));
+    }
+    this.#portraits.addEventListener("choice", () => this.#choosePortrait());
+    for (const id of ["camera", "resolution", "framerate", "microphone"]) {
+      get(id).addEventListener("change", () => this.#changeCamera());
+    }
+    get("try-camera").addEventListener("click", () => this.#openCamera());
+    get("mirror").addEventListener("change", () => this.#changeMirror());
+    get("preview").classList.toggle("mirrored", get("mirror").checked);
+    get("controls-default").addEventListener("click", () => this.#controls.reset());
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#listCameras());
+    window.addEventListener("pagehide", () => this.#session?.stop());
+    this.#listenToView();
+  }
+
+  #listenToView() {
+    get("sound").addEventListener("click", () => {
+      const remote = get("remote");
+      remote.muted = !remote.muted;
+      get("sound").setAttribute("aria-pressed", !remote.muted);
+    });
+    get("toggle-own").addEventListener("click", () => {
+      const isShown = get("toggle-own").getAttribute("aria-pressed") !== "true";
+      get("toggle-own").setAttribute("aria-pressed", isShown);
+      get("own").hidden = !isShown || !this.#camera.isOpen;
+    });
+    get("toggle-stats").addEventListener("click", () => this.toggleStats());
+    get("copy-stats").addEventListener("click", () => this.#copyStats());
+    get("fullscreen").addEventListener("click", () => {
+      if (document.fullscreenElement) return document.exitFullscreen();
+      return get("stage").requestFullscreen?.().catch(() => this.#status.notice("The browser refused the full screen; zoom the page instead."));
+    });
+  }
+
+  async #copyStats() {
+    try {
+      await navigator.clipboard.writeText(this.#overlay.json());
+      get("copy-stats").textContent = "Copied";
+    } catch {
+      this.#status.notice("The browser refused the clipboard; allow it for this page, then copy again.");
+    }
+  }
+}
