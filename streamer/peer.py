@@ -1,0 +1,323 @@
+"""One person's connection: camera, sound and control in, edited picture and sound out."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
+from aiortc.codecs import h264, vpx
+
+from streamer.capture import Capture, CaptureSettings, discard
+from streamer.delayed_audio import DelayedAudio
+from streamer.errors import ComputeLostError, StreamerError
+from streamer.live import ComputeStream, FaceState
+from streamer.marker_release import release_on_marker
+from streamer.outgoing import OutgoingSettings, OutgoingTrack
+
+_LOGGER = logging.getLogger(__name__)
+CHANNEL = "control"
+PeerState = Literal[
+    "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
+    "closed",
+]  # fmt: skip
+_FACE_STATES: dict[FaceState, PeerState] = {
+    "tracked": "streaming",
+    "lost": "face_lost",
+    "several": "several_faces",
+}
+
+
+class OfferError(StreamerError):
+    """The offered session description cannot be answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitrateBounds:
+    """What a sender may spend on video, in bits a second."""
+
+    least: int = 500_000
+    start: int = 1_500_000
+    most: int = 4_000_000
+
+
+def set_bitrate_bounds(bounds: BitrateBounds) -> None:
+    """Set what every encoder of this process starts with and may be asked for.
+
+    aiortc has them as constants of its codec modules (VP8 250/500/1500 kbit/s, H.264 500/1000/3000)
+    and no other way to them; to be called once, before the first connection.
+    """
+    for codec in (vpx, h264):
+        vars(codec).update(
+            MIN_BITRATE=bounds.least, DEFAULT_BITRATE=bounds.start, MAX_BITRATE=bounds.most
+        )
+    _LOGGER.info("video bitrate: %d to %d bit/s", bounds.least, bounds.most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerSettings:
+    """How a connection behaves.
+
+    Attributes:
+        ice_servers: STUN and TURN servers; none by default, and none of aiortc's own either.
+        capture: mirroring and size of the camera's picture.
+        outgoing: label and cards.
+        is_released_on_marker: see `marker_release`.
+        connect_timeout_s: to be connected in.
+        idle_timeout_s: without any camera picture before the connection is given up.
+        limit_s: longest session; None without limit.
+        reopen_s: between two tries to open a stream after the model was lost.
+    """
+
+    ice_servers: Sequence[RTCIceServer] = ()
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
+    outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
+    is_released_on_marker: bool = True
+    connect_timeout_s: float = 30.0
+    idle_timeout_s: float = 20.0
+    limit_s: float | None = None
+    reopen_s: float = 0.5
+
+
+class Peer:
+    """One aiortc connection of a session.
+
+    Args:
+        open_stream: opens the session in the compute process; called again after it was lost.
+        settings: times, servers, looks.
+        on_state: told of every change of state, with a sentence for the person or "".
+        on_message: told of every message on the "control" channel, in order.
+
+    Attributes:
+        state: the last one told.
+        stream: where controls go now; None before the answer and while the model is lost.
+    """
+
+    def __init__(
+        self,
+        open_stream: Callable[[], Awaitable[ComputeStream]],
+        settings: PeerSettings | None = None,
+        *,
+        on_state: Callable[[PeerState, str], None] | None = None,
+        on_message: Callable[[str | bytes], None] | None = None,
+    ) -> None:
+        self._open_stream = open_stream
+        self._settings = settings or PeerSettings()
+        self._on_state = on_state
+        self._on_message = on_message
+        self._executor = ThreadPoolExecutor(2, thread_name_prefix="peer")
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=list(self._settings.ice_servers))
+        )
+        self._capture = Capture(lambda: self.stream, self._executor, self._settings.capture)
+        self._outgoing = OutgoingTrack(
+            self._executor, self._settings.outgoing, on_face=self._on_face, on_failure=self._on_lost
+        )
+        self._audio = DelayedAudio(self._video_delay_s)
+        self._channel: RTCDataChannel | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._is_connected = False
+        self._began_s = time.monotonic()
+        self.state: PeerState = "connecting"
+        self.stream: ComputeStream | None = None
+
+    async def answer(self, offer_sdp: str) -> str:
+        """Open the session and answer an offer; all of our candidates are in the answer.
+
+        Raises:
+            OfferError: it is no offer that can be answered.
+            StreamerError: the session cannot be opened.
+        """
+        connection = self._connection
+        connection.on("track", self._on_track)
+        connection.on("datachannel", self._on_channel)
+        connection.on("connectionstatechange", self._on_connection)
+        try:
+            await self._accept(offer_sdp)
+            self._show(await self._open_stream())
+            await connection.setLocalDescription(await connection.createAnswer())
+        except StreamerError:
+            await self.close("The session could not be opened.")
+            raise
+        except Exception as error:
+            await self.close("The offer could not be answered.")
+            raise OfferError(f"the offer cannot be answered: {error}"[:300]) from error
+        self._start(self._watch())
+        return connection.localDescription.sdp
+
+    def send(self, text: str) -> bool:
+        """Send a text on the "control" channel; whether it was open."""
+        if self._channel is None or self._channel.readyState != "open":
+            return False
+        self._channel.send(text)
+        return True
+
+    def stats(self) -> dict[str, Any]:
+        """Counters and times, as the protocol's "stats" message has them."""
+        times = self._outgoing.stage_times
+        return {
+            "fps": round(times.fps(time.monotonic()), 1),
+            "received": self._capture.num_received,
+            "dropped": self._capture.num_dropped,
+            "sent": self._outgoing.num_sent,
+            "stages_ms": times.stages_ms(),
+        }
+
+    async def close(self, message: str = "") -> None:
+        """End everything of the connection; may be called at any time, and again."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(message))
+        await asyncio.shield(self._closing)
+
+    async def _accept(self, offer_sdp: str) -> None:
+        """Take the offer and put our tracks into it."""
+        connection = self._connection
+        await connection.setRemoteDescription(RTCSessionDescription(sdp=offer_sdp, type="offer"))
+        kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
+        if kinds.count("video") != 1 or kinds.count("audio") > 1:
+            raise OfferError(
+                f"the offer has {kinds.count('video')} video and {kinds.count('audio')} audio "
+                "tracks; offer one video track and at most one audio track"
+            )
+        for transceiver in connection.getTransceivers():
+            self._prepare(transceiver)
+
+    def _prepare(self, transceiver: RTCRtpTransceiver) -> None:
+        if transceiver.kind == "audio":
+            self._connection.addTrack(self._audio)
+            return
+        self._connection.addTrack(self._outgoing)
+        if self._settings.is_released_on_marker:
+            release_on_marker(transceiver.receiver)
+
+    def _show(self, stream: ComputeStream | None) -> None:
+        self.stream = stream
+        self._outgoing.show(stream)
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "video":
+            self._start(self._capture.run(track))
+        elif track.kind == "audio":
+            self._start(self._audio.pump(track))
+        else:
+            self._start(discard(track))
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != CHANNEL or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.on("message", self._on_text)
+
+    def _on_text(self, message: str | bytes) -> None:
+        if self._on_message is not None:
+            self._on_message(message)
+
+    def _on_connection(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and not self._is_connected:
+            self._is_connected = True
+            self._tell("warming" if self.state == "connecting" else self.state)
+        elif state in ("failed", "closed"):
+            self._close_soon("The connection was lost.")
+
+    def _on_face(self, face: FaceState) -> None:
+        if self.state in ("connecting", "warming", "recovering"):
+            self._tell("ready")
+        self._tell(_FACE_STATES[face])
+
+    def _on_lost(self, error: Exception) -> None:
+        """Say so, and open a new stream when the old one is gone with its process."""
+        self._tell("recovering", "The model stopped; it is being started again.")
+        if isinstance(error, ComputeLostError):
+            self._start(self._reopen())
+
+    async def _reopen(self) -> None:
+        lost, self.stream = self.stream, None
+        self._outgoing.show(None)
+        await _closed(lost)
+        while self.stream is None:
+            await asyncio.sleep(self._settings.reopen_s)
+            try:
+                self._show(await self._open_stream())
+            except ComputeLostError:
+                continue
+            except StreamerError as error:
+                self._close_soon(str(error))
+                return
+            except Exception:
+                _LOGGER.exception("a session could not be opened again")
+
+    async def _watch(self) -> None:
+        """Close the connection when one of its times is over."""
+        settings = self._settings
+        while True:
+            now_s = time.monotonic()
+            last_s = self._capture.received_s or self._began_s
+            limit_s = float("inf") if settings.limit_s is None else settings.limit_s
+            ends_s = {"The session's time is over.": self._began_s + limit_s}
+            if not self._is_connected:
+                ends_s["No connection came about."] = self._began_s + settings.connect_timeout_s
+            else:
+                ends_s["The camera sent no picture."] = last_s + settings.idle_timeout_s
+            message, end_s = min(ends_s.items(), key=lambda end: end[1])
+            if end_s <= now_s:
+                self._close_soon(message)
+                return
+            await asyncio.sleep(min(end_s - now_s, 1.0))
+
+    def _video_delay_s(self) -> float:
+        """How late the picture is, without the way to us, which the sound has gone too."""
+        times = self._outgoing.stage_times
+        return times.median_s("total") + times.median_s("encode")
+
+    def _tell(self, state: PeerState, message: str = "") -> None:
+        if self.state == "closed":
+            return
+        self.state = state
+        if self._on_state is not None:
+            self._on_state(state, message)
+
+    def _start(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _close_soon(self, message: str) -> None:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(message))
+
+    async def _close(self, message: str) -> None:
+        self._tell("closed", message)
+        self._outgoing.stop()
+        self._audio.stop()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        stream, self.stream = self.stream, None
+        await _closed(stream)
+        await self._connection.close()
+        await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
+
+
+async def _closed(stream: ComputeStream | None) -> None:
+    """Close a stream; one whose process is gone cannot complain."""
+    if stream is None:
+        return
+    try:
+        await stream.close()
+    except Exception:
+        _LOGGER.info("a stream could not be closed", exc_info=True)

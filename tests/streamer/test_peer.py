@@ -1,0 +1,359 @@
+"""A whole connection in one process: an aiortc client, our peer, and a stub for the model."""
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
+from aiortc.codecs import h264, vpx
+from aiortc.mediastreams import AudioStreamTrack
+
+from painted_media import (
+    CAMERA_COLOUR,
+    PORTRAIT_COLOUR,
+    PaintedCamera,
+    StubStream,
+    is_like,
+    number_in,
+    until,
+)
+from streamer.capture import CaptureSettings
+from streamer.errors import ComputeLostError, PortraitError
+from streamer.label import Label
+from streamer.live import LiveResult, Picture, TimedFrame
+from streamer.marker_release import MarkerJitterBuffer
+from streamer.outgoing import OutgoingSettings
+from streamer.peer import BitrateBounds, OfferError, Peer, PeerSettings, set_bitrate_bounds
+
+QUICK = PeerSettings(outgoing=OutgoingSettings(repeat_s=0.05), reopen_s=0.01)
+TIMEOUT_S = 10.0
+
+
+class Client:
+    """A browser's part: sends a painted camera, reads what comes back."""
+
+    def __init__(self, *, has_audio: bool = False) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.camera = PaintedCamera()
+        self.channel = self.connection.createDataChannel("control")
+        self.texts: list[str] = []
+        self.channel.on("message", self.texts.append)
+        self.tracks: dict[str, MediaStreamTrack] = {}
+        self.connection.on("track", lambda track: self.tracks.__setitem__(track.kind, track))
+        self.connection.addTrack(self.camera)
+        if has_audio:
+            self.connection.addTrack(AudioStreamTrack())
+
+    async def connect(self, peer: Peer) -> None:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        answer = await peer.answer(self.connection.localDescription.sdp)
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp=answer, type="answer"))
+
+    async def picture(self, wanted: Callable[[Picture], bool]) -> Picture:
+        """The first picture of a kind; every picture on the way is labelled and no camera's."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                frame: Any = await self.tracks["video"].recv()
+                image = frame.to_ndarray(format="rgb24")
+                assert not is_like(image, CAMERA_COLOUR)
+                left, top, right, bottom = Label().box(*image.shape[:2])
+                plate = image[top:bottom, left:right].mean(-1)
+                assert plate.max() - plate.min() > 80
+                if wanted(image):
+                    return image
+
+
+class Told:
+    """What a peer tells."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, str]] = []
+        self.messages: list[str | bytes] = []
+
+    def names(self) -> list[str]:
+        return [state for state, _ in self.states]
+
+
+@asynccontextmanager
+async def connected(
+    open_stream: Callable[[], Awaitable[StubStream]],
+    settings: PeerSettings = QUICK,
+    *,
+    has_audio: bool = False,
+) -> AsyncIterator[tuple[Client, Peer, Told]]:
+    told, client = Told(), Client(has_audio=has_audio)
+    peer = Peer(
+        open_stream,
+        settings,
+        on_state=lambda state, message: told.states.append((state, message)),
+        on_message=told.messages.append,
+    )
+    try:
+        await asyncio.wait_for(client.connect(peer), TIMEOUT_S)
+        yield client, peer, told
+    finally:
+        await peer.close()
+        await client.connection.close()
+
+
+async def opened(stream: StubStream) -> StubStream:
+    return stream
+
+
+def is_portrait(image: Picture) -> bool:
+    return is_like(image, PORTRAIT_COLOUR)
+
+
+def test_painted_numbers_come_back_in_order_and_the_camera_never_does() -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        async with connected(lambda: opened(stream)) as (client, peer, told):
+            seen: list[int] = []
+            while len(set(seen)) < 10:
+                seen.append(number_in(await client.picture(is_portrait)))
+            assert seen == sorted(seen)
+            assert seen[-1] <= client.camera.number
+            stats = peer.stats()
+            assert stats["received"] == stream.frames[-1].number + 1 >= 10
+            assert {"receive", "convert", "model", "render", "encode", "total"} <= set(
+                stats["stages_ms"]
+            )
+            assert stats["fps"] > 0
+            assert told.names() == ["warming", "ready", "streaming"]
+        assert stream.is_closed
+        assert told.states[-1][0] == "closed"
+
+    asyncio.run(scene())
+
+
+def test_messages_pass_both_ways_on_the_control_channel_only() -> None:
+    async def scene() -> None:
+        async with connected(lambda: opened(StubStream())) as (client, peer, told):
+            other = client.connection.createDataChannel("other")
+            await until(lambda: client.channel.readyState == "open")
+            client.channel.send('{"id": 1}')
+            client.channel.send(b"\0")
+            await until(lambda: len(told.messages) == 2)
+            assert told.messages == ['{"id": 1}', b"\0"]
+            assert peer.send('{"type": "ack"}')
+            await until(lambda: client.texts == ['{"type": "ack"}'])
+            await until(lambda: other.readyState == "closed")
+        assert not peer.send("late")
+
+    asyncio.run(scene())
+
+
+def test_sound_comes_back() -> None:
+    async def scene() -> None:
+        async with connected(lambda: opened(StubStream()), has_audio=True) as (client, _, _):
+            async with asyncio.timeout(TIMEOUT_S):
+                for _ in range(3):
+                    frame: Any = await client.tracks["audio"].recv()
+            assert frame.sample_rate == 48000
+
+    asyncio.run(scene())
+
+
+def test_frames_are_released_on_the_marker_unless_told_otherwise() -> None:
+    async def buffer_of(settings: PeerSettings) -> object:
+        async with connected(lambda: opened(StubStream()), settings) as (_, peer, _):
+            receivers: list[RTCRtpReceiver] = peer._connection.getReceivers()
+            return receivers[0]._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
+
+    async def scene() -> None:
+        assert isinstance(await buffer_of(QUICK), MarkerJitterBuffer)
+        stock = await buffer_of(PeerSettings(is_released_on_marker=False))
+        assert not isinstance(stock, MarkerJitterBuffer)
+
+    asyncio.run(scene())
+
+
+def test_an_exception_in_the_model_shows_a_card_and_then_recovers() -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        make = stream.make
+        async with connected(lambda: opened(stream)) as (client, _, told):
+            await client.picture(is_portrait)
+
+            def fail(frame: TimedFrame) -> LiveResult:
+                raise RuntimeError("a bug of the engine's")
+
+            stream.make = fail
+            await client.picture(lambda image: is_like(image, (28, 30, 36)))
+            stream.make = make
+            await client.picture(is_portrait)
+            await until(lambda: told.names()[-3:] == ["recovering", "ready", "streaming"])
+
+    asyncio.run(scene())
+
+
+def test_a_lost_stream_is_replaced_by_a_new_one_on_the_same_connection() -> None:
+    async def scene() -> None:
+        def lose(frame: TimedFrame) -> LiveResult:
+            raise ComputeLostError("the process was killed")
+
+        streams = [StubStream(lose), StubStream()]
+        tries: list[int] = []
+
+        async def open_stream() -> StubStream:
+            tries.append(len(tries))
+            if len(tries) in (2, 3):
+                raise ComputeLostError("it is still starting")
+            return streams[0] if len(tries) == 1 else streams[1]
+
+        async with connected(open_stream) as (client, peer, told):
+            await client.picture(is_portrait)
+            assert streams[0].is_closed
+            assert peer.stream is streams[1]
+            assert "recovering" in told.names()
+            assert told.names()[-1] == "streaming"
+        assert streams[1].is_closed
+
+    asyncio.run(scene())
+
+
+def test_pictures_are_mirrored_on_request() -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        settings = PeerSettings(capture=CaptureSettings(is_mirrored=True))
+        async with connected(lambda: opened(stream), settings) as (_, _, _):
+            await until(lambda: any(number_in(f.image[:, ::-1]) == 5 for f in stream.frames))
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PeerSettings(limit_s=0.3), "time is over"),
+        (PeerSettings(connect_timeout_s=0.0), "No connection"),
+        (PeerSettings(idle_timeout_s=0.0), "no picture"),
+    ],
+)
+def test_each_time_limit_closes_the_connection_with_its_sentence(
+    settings: PeerSettings, message: str
+) -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        async with connected(lambda: opened(stream), settings) as (_, peer, told):
+            await until(lambda: stream.is_closed)
+            await peer.close()
+        assert message in told.states[-1][1]
+        assert told.names().count("closed") == 1
+
+    asyncio.run(scene())
+
+
+def test_a_client_that_goes_away_closes_the_peer() -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        async with connected(lambda: opened(stream)) as (client, _, told):
+            await client.picture(is_portrait)
+            await client.connection.close()
+            await until(lambda: stream.is_closed)
+            assert "lost" in told.states[-1][1]
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("sdp", ["", "garbage", "v=0\r\n", "v=0\r\nm=video x y z\r\n", "\0" * 50])
+def test_what_is_no_offer_gets_a_typed_error_and_leaves_nothing(sdp: str) -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        peer = Peer(lambda: opened(stream))
+        with pytest.raises(OfferError):
+            await peer.answer(sdp)
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        assert peer.stream is None
+
+    asyncio.run(scene())
+
+
+def test_offers_with_no_or_two_videos_are_refused_and_portrait_errors_passed_on() -> None:
+    async def offer(num_videos: int) -> str:
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        connection.createDataChannel("control")
+        for _ in range(num_videos):
+            connection.addTransceiver("video")
+        await connection.setLocalDescription(await connection.createOffer())
+        await connection.close()
+        return connection.localDescription.sdp
+
+    async def scene() -> None:
+        async def refuse() -> StubStream:
+            raise PortraitError("the portrait is not known")
+
+        for number in (0, 2):
+            with pytest.raises(OfferError, match=f"{number} video"):
+                await Peer(lambda: opened(StubStream())).answer(await offer(number))
+        with pytest.raises(PortraitError):
+            await Peer(refuse).answer(await offer(1))
+
+    asyncio.run(scene())
+
+
+def test_ten_connections_leave_no_task_and_no_thread() -> None:
+    async def one() -> None:
+        stream = StubStream()
+        async with connected(lambda: opened(stream), has_audio=True) as (client, _, _):
+            await client.picture(is_portrait)
+        assert stream.is_closed
+
+    async def scene() -> None:
+        for _ in range(10):
+            await one()
+        await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        names = [thread.name for thread in threading.enumerate()]
+        assert not [name for name in names if "peer" in name or "decoder" in name]
+        gc.collect()
+        assert not [thing for thing in gc.get_objects() if type(thing) is Peer]
+
+    asyncio.run(scene())
+
+
+def test_bitrate_bounds_reach_the_encoders(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for codec in (vpx, h264):
+        for name in ("MIN_BITRATE", "DEFAULT_BITRATE", "MAX_BITRATE"):
+            monkeypatch.setattr(codec, name, getattr(codec, name))
+    set_bitrate_bounds(BitrateBounds(least=100_000, start=700_000, most=900_000))
+    encoder = vpx.Vp8Encoder()
+    assert encoder.target_bitrate == 700_000
+    encoder.target_bitrate = 5_000_000
+    assert encoder.target_bitrate == 900_000
+    encoder.target_bitrate = 1
+    assert encoder.target_bitrate == 100_000
+    assert "900000" in caplog.text
+
+
+def test_a_key_frame_that_is_asked_for_comes_even_without_new_results() -> None:
+    async def scene() -> None:
+        stream = StubStream()
+        async with connected(lambda: opened(stream)) as (client, peer, _):
+            await client.picture(is_portrait)
+            stream.put = lambda frame: None  # type: ignore[method-assign]
+            sender = peer._connection.getSenders()[0]
+            encoder = sender._RTCRtpSender__encoder  # type: ignore[attr-defined]
+            asked: list[bool] = []
+            encode = encoder.encode
+            encoder.encode = lambda frame, force: asked.append(force) or encode(frame, force)
+            receiver = client.connection.getReceivers()[0]
+            await receiver._send_rtcp_pli(sender._ssrc)  # type: ignore[attr-defined]
+            await until(lambda: True in asked)
+            assert np.any(await client.picture(is_portrait))
+
+    asyncio.run(scene())
