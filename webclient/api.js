@@ -1,5 +1,7 @@
 /** The server's HTTP as functions; every failure is an ApiError with a sentence for the user. */
 
+import { sentence } from "./sentence.js";
+
 const TOKEN_KEY = "difffae.token";
 const SENTENCES = {
   401: "This server asks for a token; open the address the server printed, or enter the token.",
@@ -97,7 +99,7 @@ async function failure(response) {
   return new ApiError({
     status: response.status,
     code: body.error?.code ?? "unknown",
-    message: body.error?.message ?? SENTENCES[response.status] ?? fallback,
+    message: sentence(body.error?.message ?? SENTENCES[response.status] ?? fallback),
     retryAfter: Number.parseInt(response.headers.get("Retry-After") ?? "", 10) || undefined,
   });
 }

@@ -1,5 +1,7 @@
 /** Requests over the data channel "control", each answered by an ack or an error. */
 
+import { sentence } from "./sentence.js";
+
 const PATIENCE_MS = 5000;
 
 export class ControlError extends Error {}
@@ -53,7 +55,7 @@ export class ControlChannel extends EventTarget {
     if (!waiter) return;
     this.#waiting.delete(id);
     clearTimeout(waiter.timer);
-    if (problem) waiter.reject(new ControlError(problem));
+    if (problem) waiter.reject(new ControlError(sentence(problem)));
     else waiter.resolve(answer);
   }
 

@@ -3,6 +3,7 @@
 import { Controls } from "./controls.js";
 import { Overlay } from "./overlay.js";
 import { Recorder } from "./recorder.js";
+import { sentence } from "./sentence.js";
 import { Session } from "./session.js";
 
 const get = (id) => document.getElementById(id);
@@ -41,7 +42,7 @@ export class Live {
       send: (controls) => this.#request("set", { controls }),
       problem: (sentence) => { get("controls-error").textContent = sentence; },
     });
-    this.#recorder.offer(config.recording === true);
+    this.#recorder.offer(config.can_record === true);
     this.refresh();
   }
 
@@ -78,10 +79,11 @@ export class Live {
 
   #newSession() {
     const calls = {
+      iceServers: async () => (await this.#api.config()).ice_servers,
       create: (offer, signal) => this.#createSession(offer, signal),
       end: (id) => this.#api.deleteSession(id),
     };
-    return new Session(calls, this.config.ice_servers);
+    return new Session(calls);
   }
 
   /** A server that was started anew has forgotten the user's own picture; it gets it again. */
@@ -138,7 +140,7 @@ export class Live {
     if (!this.#session) return;
     if (message.type === "state") this.#status.server(message);
     else if (message.type === "stats") this.#overlay.take(message);
-    else if (message.type === "error") this.#status.notice(message.message);
+    else if (message.type === "error") this.#status.notice(sentence(message.message));
   }
 
   /** A request whose refusal the caller shows. */

@@ -2,6 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { ControlChannel } from "./channel.js";
+import { sentence } from "./sentence.js";
 
 const GATHER_MS = 2000;
 const CONNECT_MS = 20000;
@@ -16,17 +17,18 @@ const LOST = "The connection was lost; it comes back by itself.";
  */
 export class Session extends EventTarget {
   #calls;
-  #iceServers;
   #stopped = new AbortController();
   #peer = null;
   #id = null;
   channel = null;
 
-  /** `calls.create(offer, signal)` resolves to the answer with its id; `calls.end(id)` ends that session. */
-  constructor(calls, iceServers) {
+  /**
+   * `calls`: iceServers() asked for each connection as their credentials expire; create(offer, signal)
+   * resolves to the answer with its id; end(id) ends that session.
+   */
+  constructor(calls) {
     super();
     this.#calls = calls;
-    this.#iceServers = iceServers;
   }
 
   get isStopped() {
@@ -76,7 +78,8 @@ export class Session extends EventTarget {
   /** One connection from offer to loss; resolves or rejects with what ended it. */
   async #stay(stream, describe, onConnected) {
     this.#tell("connecting", { message: "Connecting…" });
-    const peer = new RTCPeerConnection({ iceServers: this.#iceServers });
+    const peer = new RTCPeerConnection({ iceServers: await this.#calls.iceServers() });
+    if (this.isStopped) return peer.close();
     this.#peer = peer;
     this.#addTracks(peer, stream);
     const lost = this.#whenLost(peer, onConnected);
@@ -126,7 +129,7 @@ export class Session extends EventTarget {
       this.channel.addEventListener("message", ({ detail }) => {
         this.dispatchEvent(new CustomEvent("message", { detail }));
         if (detail.type !== "state" || detail.state !== "closed") return;
-        lose({ status: 410, message: detail.message || "The server ended the session; start again." });
+        lose({ status: 410, message: sentence(detail.message || "the server ended the session; start again") });
       });
     });
   }

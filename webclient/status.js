@@ -1,5 +1,7 @@
 /** The state line, the veil over the picture, and notices. */
 
+import { sentence } from "./sentence.js";
+
 const SERVER_STATES = {
   connecting: ["busy", "Connecting…"],
   warming: ["busy", "The model is warming up; this takes a moment."],
@@ -24,9 +26,10 @@ export class Status {
 
   /** The server's word on what it does. */
   server({ state, message }) {
-    const [tone, sentence] = SERVER_STATES[state] ?? ["busy", state];
-    this.#line(tone, message || sentence);
-    this.#veil(CLEAR.has(state) ? "" : message || sentence, { isThin: THIN.has(state), isBusy: !THIN.has(state) });
+    const [tone, usual] = SERVER_STATES[state] ?? ["busy", state];
+    const words = sentence(message || usual);
+    this.#line(tone, words);
+    this.#veil(CLEAR.has(state) ? "" : words, { isThin: THIN.has(state), isBusy: !THIN.has(state) });
   }
 
   /** The page's own word; `seconds` counts down beside it and is not read out each time. */

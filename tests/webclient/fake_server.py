@@ -162,7 +162,7 @@ class FakeServer:
             "controls": controls_schema(),
             "portraits": [{"id": name, "name": name.title()} for name in SKINS],
             "needs_token": bool(self.behaviour.token),
-            "recording": self.behaviour.can_record,
+            "can_record": self.behaviour.can_record,
         }
         return web.json_response(config)
 
