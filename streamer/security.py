@@ -21,6 +21,7 @@ HEADERS: Mapping[str, str] = {
         "img-src 'self' blob: data:; media-src 'self' blob: mediastream:; object-src 'none'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
+    "Server": "difffae-streamer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

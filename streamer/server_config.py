@@ -141,7 +141,7 @@ def read_config(arguments: Sequence[str] | None = None) -> ServerConfig:
     parser.add_class_arguments(ServerConfig, as_group=False)
     try:
         given = parser.parse_args(arguments)
-        values = parser.instantiate_classes(given).as_dict()
+        values = parser.instantiate(given).as_dict()
     except (ArgumentError, OSError, ValueError, TypeError) as error:
         first = " ".join(str(error).split())[:300]
         raise UsageError(f"{first}; run {parser.prog} --help") from error

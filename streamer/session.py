@@ -90,6 +90,7 @@ class Session:
         self._services = services
         self._portrait = portrait
         self._controls = LiveControls()
+        self._key = ""
         self._began_s = services.clock()
         self._counted: dict[str, int] = {}
         self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
@@ -193,11 +194,9 @@ class Session:
     async def _open_stream(self) -> ComputeStream:
         """Also after the compute process was lost: the new one does not know the portrait."""
         compute = self._services.compute
-        return await compute.open(self.identifier, await self._settings())
-
-    async def _settings(self) -> SessionSettings:
-        key = await self._services.compute.add_portrait(self._portrait.image)
-        return SessionSettings(portrait=key, controls=self._controls)
+        self._key = await compute.add_portrait(self._portrait.image)
+        settings = SessionSettings(portrait=self._key, controls=self._controls)
+        return await compute.open(self.identifier, settings)
 
     async def _work(self) -> None:
         while True:
@@ -213,7 +212,9 @@ class Session:
 
     async def _follow(self, content: Content) -> dict[str, Any]:
         if isinstance(content, Set):
-            await self._set(self._portrait, self._controls.changed(content.controls))
+            controls = self._controls.changed(content.controls)
+            await self._stream().update(SessionSettings(portrait=self._key, controls=controls))
+            self._controls = controls
         elif isinstance(content, Reference):
             await self._stream().reference(content.action)
         elif isinstance(content, UsePortrait):
@@ -228,14 +229,10 @@ class Session:
         portrait = await self._services.portraits.get(identifier)
         if portrait is None:
             raise MessageError("unknown_portrait", "there is no such portrait; upload it again")
-        await self._set(portrait, self._controls)
-
-    async def _set(self, portrait: Portrait, controls: LiveControls) -> None:
-        """Use both from now on, or neither when the model refuses."""
         stream = self._stream()
         key = await self._services.compute.add_portrait(portrait.image)
-        await stream.update(SessionSettings(portrait=key, controls=controls))
-        self._portrait, self._controls = portrait, controls
+        await stream.update(SessionSettings(portrait=key, controls=self._controls))
+        self._portrait, self._key = portrait, key
 
     def _stream(self) -> ComputeStream:
         stream = self._peer.stream

@@ -109,6 +109,7 @@ class FakePeer:
         self.failure = failure
         self.stream: Any = None
         self.sent: list[str] = []
+        self.has_sent = asyncio.Event()
         self.is_closed = False
 
     async def answer(self, offer_sdp: str) -> str:
@@ -120,6 +121,7 @@ class FakePeer:
 
     def send(self, text: str) -> bool:
         self.sent.append(text)
+        self.has_sent.set()
         return True
 
     def stats(self) -> dict[str, Any]:

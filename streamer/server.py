@@ -1,0 +1,167 @@
+"""The live server: `python -m streamer.server`, nothing else to configure, prints a URL.
+
+It exits with 0 when it is told to stop (Ctrl-C, SIGTERM), and 2 after a user's error.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import uvloop
+from aiohttp import web
+from rich.console import Console
+
+from streamer.engine import EngineSettings, find_model
+from streamer.errors import UsageError
+from streamer.ice import ice_servers
+from streamer.live import Compute
+from streamer.offline import run_command
+from streamer.peering import Peer, PeerFactory, PeerRequest
+from streamer.security import absolute_url
+from streamer.server_config import ServerConfig, read_config
+from streamer.signaling import create_app
+
+Tell = Callable[[str], None]
+_ENGINE = "streamer.live_engine:load_live_engine"
+_SHUTDOWN_S = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+
+    def command(console: Console) -> None:
+        config = read_config(arguments)
+        find_model(config.model)
+        _log_to_stderr()
+        out = Console(soft_wrap=True, markup=False, highlight=False)
+        uvloop.run(_run(config, out.print))
+
+    return run_command(command)
+
+
+async def serve(
+    config: ServerConfig,
+    *,
+    compute: Compute,
+    make_peer: PeerFactory,
+    tell: Tell,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve until told to stop; the page is there at once, sessions once the model is warm.
+
+    Args:
+        config: checked.
+        compute: started and stopped here.
+        make_peer: of each session.
+        tell: is given the lines that a person should see.
+        stopping: set it to end.
+
+    Raises:
+        UsageError: the address cannot be listened at.
+        StreamerError: the model cannot be started.
+    """
+    app = create_app(config, compute, make_peer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    stopped = asyncio.create_task(stopping.wait())
+    try:
+        port = await _listen(runner, config)
+        tell(f"open {absolute_url(config.host, port, config.token)}")
+        tell("the model is warming up")
+        warming = asyncio.create_task(compute.start())
+        await asyncio.wait([stopped, warming], return_when=asyncio.FIRST_COMPLETED)
+        if await _ended(warming):
+            tell("ready")
+            await stopped
+    finally:
+        stopped.cancel()
+        await runner.cleanup()
+        await compute.stop()
+
+
+def aiortc_peers(config: ServerConfig) -> PeerFactory:
+    """Makes real connections, with the bitrate bounds of the configuration."""
+    from aiortc import RTCIceServer
+
+    from streamer import peer
+    from streamer.capture import CaptureSettings
+
+    bitrate, limits = config.bitrate, config.limits
+    peer.set_bitrate_bounds(
+        peer.BitrateBounds(
+            least=1000 * bitrate.least_kbps,
+            start=1000 * bitrate.start_kbps,
+            most=1000 * bitrate.most_kbps,
+        )
+    )
+
+    def make(request: PeerRequest) -> Peer:
+        servers = ice_servers(config, who="server", now_s=time.time())
+        return peer.Peer(
+            request.open_stream,
+            peer.PeerSettings(
+                ice_servers=[RTCIceServer(**server) for server in servers],
+                capture=CaptureSettings(is_mirrored=request.is_mirrored),
+                connect_timeout_s=limits.connect_s,
+                idle_timeout_s=limits.idle_s,
+                limit_s=limits.session_s,
+            ),
+            on_state=request.on_state,
+            on_message=request.on_message,
+        )
+
+    return make
+
+
+async def _run(config: ServerConfig, tell: Tell) -> None:
+    """Serve with the real model and real connections until a signal comes."""
+    from streamer.compute import ComputeProcess, ComputeSettings
+
+    settings = EngineSettings(model=config.model, device=config.device, runtime=config.runtime)
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await serve(
+        config,
+        compute=ComputeProcess(ComputeSettings(engine=_ENGINE, arguments=(settings,))),
+        make_peer=aiortc_peers(config),
+        tell=tell,
+        stopping=stopping,
+    )
+
+
+async def _listen(runner: web.AppRunner, config: ServerConfig) -> int:
+    """The port; with port 0 one that was free."""
+    try:
+        await web.TCPSite(runner, config.host, config.port).start()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {config.host} port {config.port}: {error.strerror}; "
+            "choose another --port"
+        ) from error
+    return int(runner.addresses[0][1])
+
+
+async def _ended(warming: asyncio.Task[None]) -> bool:
+    """Whether the warm-up came to its end; one that did not is called off."""
+    if warming.done():
+        warming.result()
+        return True
+    warming.cancel()
+    await asyncio.gather(warming, return_exceptions=True)
+    return False
+
+
+def _log_to_stderr() -> None:
+    """Our own lines from INFO, those of libraries from WARNING."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
+    )
+    logging.getLogger("streamer").setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
