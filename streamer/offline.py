@@ -29,8 +29,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from streamer.certificate import SigningSettings
 from streamer.engine import Engine, EngineSettings, Runtime, load_engine
 from streamer.errors import StreamerError, UsageError
+from streamer.provenance import can_sign
 from streamer.reenactment import Job, Summary, reenact_file
 from streamer.segment import View
 
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None, *, load: Load = load_engine) ->
 
     def command(console: Console) -> None:
         given = _parser().parse_args(arguments)
+        if not (given.quiet or given.no_sign or can_sign()):
+            console.print("the video will not be signed: run pip install '.[server]' for that")
         run_with_progress(to_job(given), console, is_quiet=given.quiet, load=load)
 
     return run_command(command)
@@ -112,6 +116,8 @@ def describe(summary: Summary, elapsed_s: float) -> str:
         f"{num_made / max(elapsed_s, 1e-3):.1f} frames/s with loading"
     )
     lines.append(f"frames without a face, motion held: {summary.num_held}")
+    if summary.signed_with is not None:
+        lines.append(f"labelled as modified by AI, signed with a {summary.signed_with}")
     if summary.num_damaged:
         lines.append(f"damaged pieces of the driver left out: {summary.num_damaged}")
     return "\n".join(lines)
@@ -140,7 +146,18 @@ def to_job(given: argparse.Namespace) -> Job:
         face=given.face,
         can_overwrite=given.overwrite,
         can_resume=given.resume,
+        signing=_signing(given),
     )
+
+
+def _signing(given: argparse.Namespace) -> SigningSettings | None:
+    """How outputs are signed: always where a certificate is named, else where packages allow."""
+    is_named = given.certificate is not None or given.key is not None
+    if given.no_sign and is_named:
+        raise UsageError("--no-sign and a certificate exclude one another; leave one out")
+    if given.no_sign or not (is_named or can_sign()):
+        return None
+    return SigningSettings(certificate=given.certificate, key=given.key)
 
 
 def default_output(driver: Path, source: Path) -> Path:
@@ -209,6 +226,15 @@ def _parser() -> Parser:
     add("--mask-out", type=Path, metavar="FILE", help="also write a video of the edited pixels")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--resume", action="store_true", help="go on where an interrupted run stopped")
+    add("--no-sign", action="store_true", help="leave out the signed label (C2PA)")
+    add(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="PEM file of the signer's certificate and those above it; without it a test "
+        "certificate made on this computer signs, which proves integrity, not origin",
+    )
+    add("--key", type=Path, metavar="FILE", help="PEM file of the certificate's private key")
     add("--quiet", action="store_true", help="print errors only")
     return parser
 

@@ -95,6 +95,11 @@ class PartialRun:
         return run
 
     @property
+    def made_from(self) -> Mapping[str, str]:
+        """What decides how the frames look, with the inputs' hashes."""
+        return self._made_from
+
+    @property
     def num_frames(self) -> int:
         """Frames finished so far."""
         return sum(segment.num_frames for segment in self.segments)

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.certificate import Credentials, SigningSettings, load_credentials
 from streamer.engine import (
     Engine,
     EngineSettings,
@@ -27,6 +28,7 @@ from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
 from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.partial import PartialRun, file_hash
 from streamer.portrait import read_portrait
+from streamer.provenance import Statement, check_can_sign, sign_mp4
 from streamer.segment import EncoderSettings, SegmentSeries, View
 from streamer.video_file import (
     DriverFrame,
@@ -58,6 +60,7 @@ class Job:
         reference: frame number, None for the first frame with a face, or "auto": the frame of the
             first seconds most like the portrait, and the first with a face where none shows one.
         face: which face of the portrait, counted from 1, left to right; None when there is one.
+        signing: with which certificate the outputs are labelled; None leaves them unlabelled.
     """
 
     driver: Path
@@ -68,6 +71,7 @@ class Job:
     face: int | None = None
     can_overwrite: bool = False
     can_resume: bool = False
+    signing: SigningSettings | None = None
 
     @property
     def partial_folder(self) -> Path:
@@ -85,6 +89,7 @@ class Summary:
         num_resumed: frames taken over from an earlier run.
         num_damaged: packets of the driver that could not be decoded.
         size: (width, height) of the portrait.
+        signed_with: the kind of certificate that signed the outputs; None where they are unsigned.
     """
 
     outputs: tuple[Path, ...]
@@ -94,6 +99,7 @@ class Summary:
     num_damaged: int
     duration_s: float
     size: tuple[int, int]
+    signed_with: Literal["test certificate", "certificate"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +110,7 @@ class _Inputs:
     portrait: NDArray[np.uint8]
     info: DriverInfo
     reference: DriverFrame | None
+    credentials: Credentials | None
 
 
 def reenact_file(
@@ -144,7 +151,16 @@ def reenact_file(
         num_damaged=num_damaged,
         duration_s=float(run.segments[-1].end_pts * inputs.info.time_base),
         size=(inputs.portrait.shape[1], inputs.portrait.shape[0]),
+        signed_with=_kind(inputs.credentials),
     )
+
+
+def _kind(
+    credentials: Credentials | None,
+) -> Literal["test certificate", "certificate"] | None:
+    if credentials is None:
+        return None
+    return "test certificate" if credentials.is_test else "certificate"
 
 
 def _check(job: Job) -> _Inputs:
@@ -158,7 +174,16 @@ def _check(job: Job) -> _Inputs:
         portrait=portrait,
         info=info,
         reference=read_frame(job.driver, reference) if isinstance(reference, int) else None,
+        credentials=_credentials(job),
     )
+
+
+def _credentials(job: Job) -> Credentials | None:
+    if job.signing is None:
+        return None
+    credentials = load_credentials(job.signing)
+    check_can_sign(credentials)
+    return credentials
 
 
 def _check_outputs(job: Job) -> None:
@@ -304,7 +329,7 @@ def _check_any_face(job: Job, run: PartialRun) -> None:
 
 
 def _publish(inputs: _Inputs, run: PartialRun) -> None:
-    """Write every output under a hidden name, and rename them once all are whole."""
+    """Write every output under a hidden name, sign it, and rename them once all are whole."""
     job, info = inputs.job, inputs.info
     try:
         for view, path in job.outputs.items():
@@ -318,8 +343,19 @@ def _publish(inputs: _Inputs, run: PartialRun) -> None:
                 sound_offset_s=info.first_pts * info.time_base,
             )
             write_mp4(_unfinished(path), plan)
+            if inputs.credentials is not None:
+                sign_mp4(_unfinished(path), _statement(job, run), inputs.credentials)
         for path in job.outputs.values():
             _unfinished(path).replace(path)
     finally:
         for path in job.outputs.values():
             _unfinished(path).unlink(missing_ok=True)
+
+
+def _statement(job: Job, run: PartialRun) -> Statement:
+    return Statement(
+        model=find_model(job.engine.model).name,
+        model_sha256=run.made_from["model"],
+        portrait_sha256=run.made_from["source"],
+        driver_sha256=run.made_from["driver"],
+    )

@@ -8,6 +8,18 @@ from PIL import Image as PillowImage
 from streamer_media import moving_frames, write_video
 
 
+@pytest.fixture(scope="session")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests' test certificate is kept, instead of in the user's own folder."""
+    return tmp_path_factory.mktemp("configuration")
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the user's configuration alone."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(configuration))
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """What passes for a user's model until something loads it."""

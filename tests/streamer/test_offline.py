@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from PIL import Image as PillowImage
 
+from signing_media import users_credentials
 from streamer.engine import EngineSettings
 from streamer.errors import ModelError
 from streamer.offline import default_output, describe, main
+from streamer.partial import file_hash
 from streamer.reenactment import Summary
+from streamer.verify import verify
 from streamer_media import (
     FakeLoader,
     FakeReenactor,
@@ -170,7 +173,7 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(
             signal.raise_signal(number)
 
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    arguments = given(driver, source)
+    arguments = given(driver, source, "--no-sign")
     assert main(arguments, load=FakeLoader(FakeReenactor(before_frame=before_frame))) == 130
     assert "--resume" in capsys.readouterr().err
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -182,6 +185,71 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(
     interrupted = source.with_name("person_clip.mp4").read_bytes()
     assert main([*arguments, "--overwrite"], load=FakeLoader(FakeReenactor())) == 0
     assert source.with_name("person_clip.mp4").read_bytes() == interrupted
+
+
+def test_every_output_is_labelled_and_signed(
+    driver: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = source.with_name("mask.mp4")
+    arguments = given(driver, source, "--mask-out", str(mask))
+    assert main(arguments, load=FakeLoader(FakeReenactor())) == 0
+    assert "modified by AI, signed with a test certificate" in capsys.readouterr().err
+    verdict = verify(source.with_name("person_clip.mp4"))
+    assert verdict.is_good
+    assert verdict.statement == {
+        "model": "model",
+        "model_sha256": file_hash(source.with_name("model")),
+        "portrait_sha256": file_hash(source),
+        "driver_sha256": file_hash(driver),
+    }
+    assert verify(mask).is_good
+
+
+def test_a_label_can_be_left_out(driver: Path, source: Path) -> None:
+    arguments = given(driver, source, "--no-sign", "--quiet")
+    assert main(arguments, load=FakeLoader(FakeReenactor())) == 0
+    assert not verify(source.with_name("person_clip.mp4")).is_signed
+
+
+def test_the_users_certificate_signs(driver: Path, source: Path, tmp_path: Path) -> None:
+    users_credentials(tmp_path)
+    named = ["--certificate", str(tmp_path / "chain.pem"), "--key", str(tmp_path / "key.pem")]
+    assert main(given(driver, source, *named), load=FakeLoader(FakeReenactor())) == 0
+    verdict = verify(source.with_name("person_clip.mp4"), anchors=tmp_path / "authority.pem")
+    assert (verdict.is_good, verdict.is_trusted, verdict.signer) == (True, True, "Jane Doe")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--certificate", "none.pem"], "go together"),
+        (["--certificate", "none.pem", "--key", "none.pem"], "cannot read the certificate"),
+        (["--certificate", "none.pem", "--key", "none.pem", "--no-sign"], "exclude one another"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_known_before_the_model_is_loaded(
+    driver: Path,
+    source: Path,
+    options: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sorted(source.parent.iterdir())
+    assert main(given(driver, source, *options), load=never_load) == 2
+    assert sentence in one_line(capsys)
+    assert sorted(source.parent.iterdir()) == before
+
+
+def test_without_the_package_the_video_is_made_and_said_to_be_unsigned(
+    driver: Path,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("streamer.offline.can_sign", lambda: False)
+    assert main(given(driver, source), load=FakeLoader(FakeReenactor())) == 0
+    assert "will not be signed: run pip install" in capsys.readouterr().err
+    assert not verify(source.with_name("person_clip.mp4")).is_signed
 
 
 def test_a_user_error_in_a_process_of_its_own_comes_before_torch(
