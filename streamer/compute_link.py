@@ -117,7 +117,7 @@ class SlotStream:
             return
         self.end()
         with suppress(ComputeLostError):
-            await asyncio.shield(self._link.forget(self._session))
+            await asyncio.shield(self._link.forget(self._session, self))
 
     def end(self, error: StreamerError | None = None) -> None:
         """Have `get` raise, and give the memory back."""
@@ -244,12 +244,13 @@ class ComputeLink:
             raise
         return stream
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, stream: SlotStream) -> None:
         """End a session there; its name is free again afterwards."""
         try:
             await self.ask("close", session)
         finally:
-            self._streams.pop(session, None)
+            if self._streams.get(session) is stream:  # it may have failed and been opened anew
+                del self._streams[session]
 
     def ring(self) -> None:
         """Tell the process that a frame waits."""
