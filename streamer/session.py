@@ -1,7 +1,6 @@
 """One person on camera: connection, controls, messages and figures."""
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -91,6 +90,7 @@ class Session:
         self._portrait = portrait
         self._controls = LiveControls()
         self._key = ""
+        self._is_state_heard = False
         self._began_s = services.clock()
         self._counted: dict[str, int] = {}
         self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
@@ -144,7 +144,7 @@ class Session:
         if self.state == "closed":
             return
         self.state, self.message = state, message or _SENTENCES[state]
-        self._send({"type": "state", "state": state, "message": self.message})
+        self._tell_state()
         if state == "closed":
             self._services.on_closed(self.identifier)
 
@@ -168,7 +168,9 @@ class Session:
             self._send({"id": identifier, "type": "ack", **extra})
 
     def tell(self) -> None:
-        """Send the figures, and count them for /metrics."""
+        """Send the figures, and the state where it was not heard; count them for /metrics."""
+        if not self._is_state_heard:
+            self._tell_state()
         stats = self._stats()
         metrics = self._services.metrics
         for name in ("received", "dropped", "sent"):
@@ -255,10 +257,17 @@ class Session:
             **self._peer.stats(),
         }  # fmt: skip
 
+    def _tell_state(self) -> None:
+        told = {"type": "state", "state": self.state, "message": self.message}
+        self._is_state_heard = self._send(told)
+
     def _send_error(self, identifier: MessageId, code: str, message: str) -> None:
         self._services.metrics.count_error(code)
         self._send({"id": identifier, "type": "error", "code": code, "message": message})
 
-    def _send(self, values: dict[str, Any]) -> None:
-        with contextlib.suppress(Exception):
-            self._peer.send(json.dumps(values))
+    def _send(self, values: dict[str, Any]) -> bool:
+        """Whether it went out; a channel that is closing may refuse in any way."""
+        try:
+            return self._peer.send(json.dumps(values))
+        except Exception:
+            return False

@@ -111,6 +111,7 @@ class FakePeer:
         self.sent: list[str] = []
         self.has_sent = asyncio.Event()
         self.is_closed = False
+        self.is_open = True
 
     async def answer(self, offer_sdp: str) -> str:
         await asyncio.sleep(0)
@@ -120,6 +121,8 @@ class FakePeer:
         return "v=0\r\na=answer\r\n"
 
     def send(self, text: str) -> bool:
+        if not self.is_open:
+            return False
         self.sent.append(text)
         self.has_sent.set()
         return True
@@ -176,8 +179,16 @@ def picture(shade: int = 120, side: int = 96, kind: str = "PNG") -> bytes:
 class Stage:
     """A running server with its stand-ins."""
 
-    def __init__(self, client: Client, compute: FakeCompute, peers: FakePeers, log: Path) -> None:
+    def __init__(
+        self,
+        client: Client,
+        app: web.Application,
+        compute: FakeCompute,
+        peers: FakePeers,
+        log: Path,
+    ) -> None:
         self.client = client
+        self.app = app
         self.compute = compute
         self.peers = peers
         self.log = log
@@ -209,4 +220,4 @@ async def served(
     portraits = Portraits(limits, {"P001": bundled})
     app = create_app(config, compute, peers, portraits=portraits, recorder=recorder)
     async with TestClient(TestServer(app)) as client:
-        yield Stage(client, compute, peers, folder / "log" / "sessions.jsonl")
+        yield Stage(client, app, compute, peers, folder / "log" / "sessions.jsonl")

@@ -10,6 +10,7 @@ import pytest
 from live_stand_ins import FakePeer, FakeRecorder, FakeStream, Stage, picture, served
 from streamer.consent import CONSENT_SHA256
 from streamer.messages import MessageError, read_message
+from streamer.signaling import SESSIONS
 
 Scene = Callable[[Stage, FakePeer, FakeStream], Awaitable[None]]
 
@@ -207,5 +208,25 @@ def test_600_hostile_messages_get_a_typed_answer_each(tmp_path: Path) -> None:
             assert answer["type"] in ("ack", "error")
             assert answer["type"] == "ack" or answer["code"] != "internal"
         assert (await tell(peer, {"type": "ping", "time": 1}))["type"] == "ack"
+
+    run(scene, tmp_path)
+
+
+def test_a_state_from_before_the_channel_opened_is_told_with_the_figures(tmp_path: Path) -> None:
+    async def scene(stage: Stage, peer: FakePeer, stream: FakeStream) -> None:
+        session: Any = stage.app[SESSIONS].get(next(iter(stage.compute.streams)))
+        peer.is_open = False
+        peer.request.on_state("warming", "")
+        assert peer.sent == []
+        peer.is_open = True
+        session.tell()
+        session.tell()
+        told = [json.loads(text) for text in peer.sent]
+        assert [message["type"] for message in told] == ["state", "stats", "stats"]
+        assert told[0]["state"] == "warming"
+        assert (told[1]["fps"], told[1]["dropped"], told[1]["load_level"]) == (24.5, 2, 0)
+        metrics = await (await stage.client.get("/metrics")).text()
+        assert 'streamer_frames_total{event="received"} 7.0' in metrics
+        assert "streamer_latency_seconds_count 2.0" in metrics
 
     run(scene, tmp_path)
