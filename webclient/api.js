@@ -71,6 +71,11 @@ export class Api {
     return (await this.#send("/api/sessions", { method: "POST", headers, body, signal })).json();
   }
 
+  /** State, message and figures of a session. */
+  async session(session) {
+    return (await this.#send(`/api/sessions/${encodeURIComponent(session)}`)).json();
+  }
+
   /** End a session; also while the page goes away, so nothing is awaited from it. */
   async deleteSession(session) {
     const path = `/api/sessions/${encodeURIComponent(session)}`;

@@ -8,6 +8,11 @@ import { Session } from "./session.js";
 
 const get = (id) => document.getElementById(id);
 const TONES = { connecting: "busy", connected: "busy", waiting: "busy", full: "busy", failed: "error" };
+const STEPS = {
+  portrait: { missing: "Choose a portrait first.", guide: "Choose a portrait; it will follow your face." },
+  consent: { missing: "Tick the consent first.", guide: "Next, read the consent and tick it." },
+  start: { missing: "", guide: "Press Start; the portrait will follow your face." },
+};
 
 export class Live {
   config = null;
@@ -21,6 +26,9 @@ export class Live {
   #recorder;
   #session = null;
   #isStarting = false;
+  /** Whether the present connection's server has said its state. */
+  #isTold = false;
+  #sentPortrait = null;
 
   constructor({ api, camera, status, portraits, consent }) {
     this.#api = api;
@@ -48,13 +56,23 @@ export class Live {
 
   /** Say what is missing until there is nothing, then let it start. */
   refresh() {
-    const missing = !this.#portraits.chosen ? "Choose a portrait first." : !this.#consent() ? "Tick the consent first." : "";
-    get("start").disabled = !this.config || missing !== "" || this.#isStarting;
-    get("start-note").textContent = this.config ? missing : "";
+    const step = this.#step();
+    get("start").disabled = !this.config || step !== "start" || this.#isStarting;
+    get("start-note").textContent = this.config ? STEPS[step].missing : "";
     const isLive = this.#session !== null;
     document.body.classList.toggle("live", isLive);
     get("tools").hidden = get("controls-card").hidden = !isLive;
     get("start-row").hidden = get("consent-card").hidden = isLive;
+  }
+
+  /** The next step in words, until there is a session to speak of. */
+  guide() {
+    if (this.config && !this.#session) this.#status.page("setup", STEPS[this.#step()].guide);
+  }
+
+  #step() {
+    if (!this.#portraits.chosen) return "portrait";
+    return this.#consent() ? "start" : "consent";
   }
 
   reference(action) {
@@ -99,7 +117,11 @@ export class Live {
   #run(session) {
     this.#session = session;
     session.addEventListener("phase", ({ detail }) => this.#phase(detail));
-    session.addEventListener("open", () => this.#controls.resend());
+    session.addEventListener("open", () => {
+      this.#controls.resend();
+      this.#sendPortrait();
+      this.#askState(session);
+    });
     session.addEventListener("message", ({ detail }) => this.#message(detail));
     session.addEventListener("track", ({ detail }) => {
       if (get("remote").srcObject !== detail) get("remote").srcObject = detail;
@@ -107,8 +129,15 @@ export class Live {
     session.run(this.#camera.stream, () => this.#description());
   }
 
+  /** What the server said before the channel was open. */
+  async #askState(session) {
+    const told = await this.#api.session(session.id).catch(() => null);
+    if (told && this.#session === session && !this.#isTold) this.#status.server(told);
+  }
+
   #description() {
-    return { portrait: this.#portraits.chosen, consent: this.#consent(), mirror: get("mirror").checked };
+    this.#sentPortrait = this.#portraits.chosen;
+    return { portrait: this.#sentPortrait, consent: this.#consent(), mirror: get("mirror").checked };
   }
 
   async #stop(message = "Stopped.") {
@@ -126,8 +155,10 @@ export class Live {
     await session?.stop();
   }
 
-  async #phase({ phase, message, seconds }) {
+  async #phase({ phase, message, seconds, status }) {
     if (!this.#session) return;
+    this.#isTold = false;
+    if (status === 401) get("token-card").hidden = false;
     if (phase !== "connected") this.#recorder.ended();
     if (phase !== "failed") return this.#status.page(TONES[phase], message, seconds);
     await this.#stop(message);
@@ -138,8 +169,10 @@ export class Live {
 
   #message(message) {
     if (!this.#session) return;
-    if (message.type === "state") this.#status.server(message);
-    else if (message.type === "stats") this.#overlay.take(message);
+    if (message.type === "state") {
+      this.#isTold = true;
+      this.#status.server(message);
+    } else if (message.type === "stats") this.#overlay.take(message);
     else if (message.type === "error") this.#status.notice(sentence(message.message));
   }
 
@@ -151,6 +184,10 @@ export class Live {
 
   /** A request whose refusal is shown as a notice; the ack, or null. */
   async #ask(type, fields) {
+    if (!this.#session?.channel?.isOpen) {
+      this.#status.notice("There is no connection at the moment; wait until it is back, then press again.");
+      return null;
+    }
     try {
       const answer = await this.#request(type, fields);
       this.#status.notice("");
@@ -200,6 +237,14 @@ export class Live {
     if ((await this.#openCamera()) && this.#session) await this.#session.replaceTracks(this.#camera.stream);
   }
 
+  /** Silenced at once; only a microphone that was never opened needs the camera opened again. */
+  async #changeMicrophone() {
+    const isOn = get("microphone").checked;
+    const tracks = this.#camera.stream?.getAudioTracks() ?? [];
+    for (const track of tracks) track.enabled = isOn;
+    if (isOn && tracks.length === 0) await this.#changeCamera();
+  }
+
   /** By the control where the server has one, else by a new session. */
   #changeMirror() {
     const mirror = get("mirror").checked;
@@ -209,9 +254,18 @@ export class Live {
     else this.#session.renew();
   }
 
+  /** Where the server shows another one; without a connection the next one begins with it. */
+  #sendPortrait() {
+    const portrait = this.#portraits.chosen;
+    if (!this.#session?.channel?.isOpen || portrait === this.#sentPortrait) return;
+    this.#sentPortrait = portrait;
+    this.#ask("portrait", { portrait });
+  }
+
   #choosePortrait() {
     this.refresh();
-    if (this.#session) this.#ask("portrait", { portrait: this.#portraits.chosen });
+    this.guide();
+    this.#sendPortrait();
   }
 
   #listen() {
@@ -227,15 +281,17 @@ export class Live {
       get(`reference-${action}`).addEventListener("click", () => this.reference(action));
     }
     this.#portraits.addEventListener("choice", () => this.#choosePortrait());
-    for (const id of ["camera", "resolution", "framerate", "microphone"]) {
+    for (const id of ["camera", "resolution", "framerate"]) {
       get(id).addEventListener("change", () => this.#changeCamera());
     }
+    get("microphone").addEventListener("change", () => this.#changeMicrophone());
     get("try-camera").addEventListener("click", () => this.#openCamera());
     get("mirror").addEventListener("change", () => this.#changeMirror());
     get("preview").classList.toggle("mirrored", get("mirror").checked);
     get("controls-default").addEventListener("click", () => this.#controls.reset());
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#listCameras());
     window.addEventListener("pagehide", () => this.#session?.stop());
+    window.addEventListener("pageshow", (event) => event.persisted && location.reload());
     this.#listenToView();
   }
 

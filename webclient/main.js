@@ -63,6 +63,7 @@ function main() {
   });
   get("consent").addEventListener("change", () => {
     live.refresh();
+    live.guide();
     if (consent()) portraits.consented();
   });
   get("help-button").addEventListener("click", () => get("help").showModal());

@@ -35,6 +35,10 @@ export class Session extends EventTarget {
     return this.#stopped.signal.aborted;
   }
 
+  get id() {
+    return this.#id;
+  }
+
   get peer() {
     return this.#peer;
   }
@@ -47,7 +51,7 @@ export class Session extends EventTarget {
       await this.#hangUp();
       if (this.isStopped) return;
       if (!problem.isPassing) {
-        this.#tell("failed", { message: problem.message });
+        this.#tell("failed", { message: problem.message, status: problem.status });
         return this.stop();
       }
       const wait = problem.retryAfter ?? Math.min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** numFailures);

@@ -36,6 +36,7 @@ class Behaviour:
     token: str = ""
     can_record: bool = False
     state: str = "streaming"
+    is_state_sent: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
     offers: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
@@ -116,6 +117,7 @@ class FakeServer:
         app.router.add_get("/api/portraits/{id}/picture", self._picture)
         app.router.add_post("/api/portraits", self._upload)
         app.router.add_post("/api/sessions", self._create)
+        app.router.add_get("/api/sessions/{id}", self._describe)
         app.router.add_delete("/api/sessions/{id}", self._delete)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -201,6 +203,9 @@ class FakeServer:
             answer, status=201, headers={"Location": f"/api/sessions/{session}"}
         )
 
+    async def _describe(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"state": self.behaviour.state, "message": "asked for"})
+
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         self.behaviour.num_ended += 1
         peer = self._peers.pop(request.match_info["id"], None)
@@ -216,7 +221,9 @@ class FakeServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _report(self, channel: RTCDataChannel) -> None:
-        channel.send(json.dumps({"type": "state", "state": self.behaviour.state, "message": ""}))
+        if self.behaviour.is_state_sent:
+            state = {"type": "state", "state": self.behaviour.state, "message": ""}
+            channel.send(json.dumps(state))
         stages = {name: {"p50": 4.2, "p95": 9.8} for name in ("receive", "track", "model", "total")}
         figures = {"fps": 29.7, "received": 300, "dropped": 4, "stages_ms": stages, "load_level": 0}
         while channel.readyState == "open":

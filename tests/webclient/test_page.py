@@ -179,8 +179,18 @@ def test_a_lost_connection_comes_back_with_the_controls_as_they_were(
     page.wait("document.getElementById('state-line').dataset.state === 'busy'")
     page.wait(IS_LIVE)
     assert len(server.behaviour.offers) == 2
-    page.wait("document.getElementById('remote').videoWidth > 0")
-    assert controls_sent(server) == [{"strength": 0.75}]
+    server_has(server, page, {"strength": 0.75})
+    first = page.script(NUM_DECODED)
+    page.wait(f"(async () => {{ {NUM_DECODED} }})().then((now) => now > arguments[0])", first)
+
+
+def test_a_state_said_before_the_channel_was_open_is_asked_for(
+    page: Browser, server: FakeServer
+) -> None:
+    server.behaviour.is_state_sent = False
+    start(page)
+    page.wait(IS_LIVE)
+    assert page.script(f"return {STATE}") == "Asked for."
 
 
 def test_the_servers_states_are_said_in_words(page: Browser, server: FakeServer) -> None:
