@@ -23,6 +23,7 @@ from streamer.peering import Peer, PeerFactory, PeerRequest
 from streamer.security import absolute_url
 from streamer.server_config import ServerConfig, read_config
 from streamer.signaling import create_app
+from streamer.whip import add_whip
 
 Tell = Callable[[str], None]
 _ENGINE = "streamer.live_engine:load_live_engine"
@@ -64,6 +65,7 @@ async def serve(
         StreamerError: the model cannot be started.
     """
     app = create_app(config, compute, make_peer)
+    add_whip(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     stopped = asyncio.create_task(stopping.wait())

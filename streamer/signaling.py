@@ -150,8 +150,8 @@ async def get_picture(request: web.Request) -> web.Response:
 async def post_portrait(request: web.Request) -> web.Response:
     """Take a portrait in, after consent; a face is looked for where the model is warm."""
     services = request.app[SERVICES]
-    _require_consent(request.headers.get("X-Consent"))
-    _require_type(request, *PICTURE_TYPES)
+    require_consent(request.headers.get("X-Consent"))
+    require_type(request, *PICTURE_TYPES)
     data = await read_body(request, services.config.limits.upload_bytes)
     try:
         portrait = await services.portraits.decode(data)
@@ -175,7 +175,7 @@ async def post_portrait(request: web.Request) -> web.Response:
 async def post_session(request: web.Request) -> web.Response:
     """Begin a session: SDP offer in, answer out."""
     services, sessions = request.app[SERVICES], request.app[SESSIONS]
-    _require_type(request, "application/json")
+    require_type(request, "application/json")
     body = await read_body(request, services.config.limits.offer_bytes)
     try:
         values = read_json_object(body.decode())
@@ -187,7 +187,7 @@ async def post_session(request: web.Request) -> web.Response:
         raise HttpError(400, "bad_request", "mirror must be true or false")
     if values.get("type", "offer") != "offer":
         raise HttpError(400, "bad_request", "type must be offer")
-    _require_consent(values.get("consent"))
+    require_consent(values.get("consent"))
     session, answer = await open_session(
         sessions, services, offer=offer, name=name, remote=remote_of(request), mirror=is_mirrored
     )
@@ -232,20 +232,20 @@ async def open_session(
 
 async def get_session(request: web.Request) -> web.Response:
     """State and figures."""
-    return web.json_response(_session(request).describe())
+    return web.json_response(session_of(request).describe())
 
 
 async def delete_session(request: web.Request) -> web.Response:
     """End a session."""
-    session = _session(request)
+    session = session_of(request)
     await request.app[SESSIONS].close(session.identifier, "you ended the session")
     return web.Response(status=204)
 
 
 async def patch_session(request: web.Request) -> web.Response:
     """Trickled candidates: acknowledged; the peer learns the client's from its checks."""
-    session = _session(request)
-    _require_type(request, FRAGMENT_TYPE)
+    session = session_of(request)
+    require_type(request, FRAGMENT_TYPE)
     body = await read_body(request, request.app[SERVICES].config.limits.offer_bytes)
     try:
         fragment = body.decode()
@@ -301,14 +301,24 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _require_consent(given: object) -> None:
+def require_consent(given: object) -> None:
+    """Refuse without the consent's hash.
+
+    Raises:
+        HttpError: 403.
+    """
     if not is_consent(given):
         raise HttpError(
             403, "consent", "agree to the text in /api/config first, and send its sha256"
         )
 
 
-def _require_type(request: web.Request, *types: str) -> None:
+def require_type(request: web.Request, *types: str) -> None:
+    """Refuse a body of another kind.
+
+    Raises:
+        HttpError: 415.
+    """
     if request.content_type not in types or "Content-Type" not in request.headers:
         raise HttpError(415, "content_type", f"the Content-Type must be {' or '.join(types)}")
 
@@ -320,7 +330,12 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _session(request: web.Request) -> Session:
+def session_of(request: web.Request) -> Session:
+    """The session that the address names.
+
+    Raises:
+        HttpError: 404.
+    """
     session = request.app[SESSIONS].get(request.match_info["id"])
     if session is None:
         raise HttpError(404, "unknown_session", "there is no such session; it may have ended")

@@ -21,6 +21,7 @@ from streamer.peering import PeerRequest
 from streamer.portraits import Portraits
 from streamer.server_config import Limits, ServerConfig
 from streamer.signaling import create_app
+from streamer.whip import add_whip
 
 Client = TestClient[web.Request, web.Application]
 FINGERPRINT = ":".join(["AB"] * 32)
@@ -107,6 +108,7 @@ class FakePeer:
     def __init__(self, request: PeerRequest, failure: Exception | None) -> None:
         self.request = request
         self.failure = failure
+        self.offer = ""
         self.stream: Any = None
         self.sent: list[str] = []
         self.has_sent = asyncio.Event()
@@ -114,6 +116,7 @@ class FakePeer:
         self.is_open = True
 
     async def answer(self, offer_sdp: str) -> str:
+        self.offer = offer_sdp
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
@@ -219,5 +222,6 @@ async def served(
     compute, peers = FakeCompute(), FakePeers()
     portraits = Portraits(limits, {"P001": bundled})
     app = create_app(config, compute, peers, portraits=portraits, recorder=recorder)
+    add_whip(app)
     async with TestClient(TestServer(app)) as client:
         yield Stage(client, app, compute, peers, folder / "log" / "sessions.jsonl")
