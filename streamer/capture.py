@@ -81,6 +81,7 @@ class Capture:
         self._clock = CaptureClock()
         self._newest: tuple[VideoFrame, int, float] | None = None
         self._has_newest = asyncio.Event()
+        self._has_complained = False
         self.num_received = 0
         self.num_dropped = 0
         self.received_s: float | None = None
@@ -129,7 +130,13 @@ class Capture:
                 }))  # fmt: skip
             except Exception:
                 self.num_dropped += 1
-                _LOGGER.exception("a camera picture could not be taken over")
+                self._complain()
+
+    def _complain(self) -> None:
+        """Log an exception with its trace, the first of a session only: frames come 30 a second."""
+        if not self._has_complained:
+            _LOGGER.exception("a camera picture could not be taken over")
+        self._has_complained = True
 
     def _offer(self, frame: VideoFrame, timed: TimedFrame) -> None:
         stream = self._stream()

@@ -8,6 +8,7 @@ later. A frame that the stock buffer holds back behind a packet that came late f
 """
 
 import logging
+import time
 from collections.abc import Callable
 
 from aiortc import RTCRtpReceiver
@@ -17,6 +18,8 @@ from aiortc.utils import uint16_add
 
 _LOGGER = logging.getLogger(__name__)
 _HALF = 1 << 15
+_LATE_TICKS = 10 * 90_000
+PATIENCE_S = 0.5
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _CODECS = "_RTCRtpReceiver__codecs"
 _QUEUE = "_RTCRtpReceiver__decoder_queue"
@@ -34,22 +37,42 @@ class MarkerJitterBuffer(JitterBuffer):
     end its frames is noticed at the first packet after one; from then on the buffer does what the
     stock one does.
 
+    A packet that stays away is given up after a while, with all of its frame, and a key frame is
+    asked for; the stock buffer waits until it is full, which takes seconds.
+
     Args:
         capacity: in packets, a power of two.
         hand_over: takes frames that become complete together with the one that `add` returns, and
             come before it.
+        patience_s: how long frames wait for a missing packet.
+        clock: `time.monotonic`, or another in tests.
     """
 
-    def __init__(self, capacity: int, hand_over: HandOver) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        hand_over: HandOver,
+        *,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(capacity=capacity, is_video=True)
         self._hand_over = hand_over
+        self._patience_s = patience_s
+        self._clock = clock
+        self._waits: tuple[int, float] | None = None
         self._next: int | None = None
+        self._newest: int | None = None
         self._last_timestamp: int | None = None
         self._is_head_sure = False
         self._is_trusted = True
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take in a packet; whether to ask for a key frame, and the newest complete frame."""
+        if self._is_late(packet):
+            return False, None
+        if self._newest is None or _behind(self._newest, packet.sequence_number):
+            self._newest = packet.sequence_number
         before = self._origin
         is_lossy, stock = super().add(packet)
         self._follow(before, is_released=stock is not None)
@@ -59,6 +82,7 @@ class MarkerJitterBuffer(JitterBuffer):
             self._is_head_sure = True
         elif self._next is None or _behind(self._next, self._start()):
             self._next = self._start()
+        is_lossy |= self._give_up()
         if self._is_trusted and self._is_head_sure:
             frames += self._look_ahead()
         for frame in frames[:-1]:
@@ -75,12 +99,51 @@ class MarkerJitterBuffer(JitterBuffer):
             return
         is_anew = _behind(self._start(), before)
         is_skipped = _behind(self._next, self._start()) and not is_released
+        if is_anew:
+            self._newest = self._start()
         if is_anew or is_skipped:
             self._next, self._last_timestamp = None, None
             self._is_head_sure = False
 
     def _was_handed_over(self) -> bool:
         return self._next is not None and not _behind(self._next, self._start())
+
+    def _is_late(self, packet: RtpPacket) -> bool:
+        """Whether it is of a frame long gone; the stock buffer would begin anew with it."""
+        if self._next is None or self._last_timestamp is None:
+            return False
+        is_behind = _behind(packet.sequence_number, self._start())
+        return is_behind and 0 <= self._last_timestamp - packet.timestamp < _LATE_TICKS
+
+    def _received(self) -> list[RtpPacket | None]:
+        """What is in the buffer, from its start to the newest packet; None where one is missing."""
+        assert self._newest is not None  # set by add
+        count = uint16_add(self._newest, 1 - self._start())
+        count = 0 if count >= _HALF else min(count, self.capacity)
+        return [self._packets[(self._start() + i) % self.capacity] for i in range(count)]
+
+    def _give_up(self) -> bool:
+        """Skip the frames with a gap at their head when it was waited for long enough."""
+        packets = self._received()
+        gap = next((i for i, one in enumerate(packets) if one is None), len(packets))
+        after = next((one for one in packets[gap:] if one is not None), None)
+        if after is None:
+            self._waits = None
+            return False
+        missing, now_s = uint16_add(self._start(), gap), self._clock()
+        if self._waits is None or self._waits[0] != missing:
+            self._waits = missing, now_s
+        if now_s - self._waits[1] < self._patience_s:
+            return False
+        for i in range(gap + 1, len(packets)):
+            one, before = packets[i], packets[i - 1]
+            if one is None or before is None or one.timestamp == before.timestamp:
+                continue
+            self.remove(i)
+            self._next, self._last_timestamp = self._start(), before.timestamp
+            self._is_head_sure, self._waits = True, None
+            return True
+        return False
 
     def _look_ahead(self) -> list[JitterFrame]:
         """Every frame complete from the first packet that was not handed out on."""

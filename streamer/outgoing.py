@@ -55,7 +55,8 @@ class OutgoingTrack(MediaStreamTrack):
         executor: where the label is drawn and colours are converted.
         settings: label, cards, pace.
         on_face: told when the state of the driver's face changed, at the first result too.
-        on_failure: told when results cannot be had or shown, once until the next good one.
+        on_failure: told when results cannot be had or shown, once for each kind of error until
+            the next good one.
 
     Attributes:
         stage_times: of the frames sent; "encode" is the time from one `recv` to the next call.
@@ -80,9 +81,10 @@ class OutgoingTrack(MediaStreamTrack):
         self._label = Label(self._settings.label)
         self._stream: ComputeStream | None = None
         self._pending: asyncio.Task[LiveResult] | None = None
-        self._picture = self._card(self._settings.loading)
+        self._size = self._settings.card_height, self._settings.card_width
+        self._picture = notice_card(self._settings.loading, *self._size)
         self._face: FaceState | None = None
-        self._is_failing = False
+        self._failure: type[Exception] | None = None
         self._began_s: float | None = None
         self._pts = -1
         self._returned_s: float | None = None
@@ -98,10 +100,12 @@ class OutgoingTrack(MediaStreamTrack):
         self._stream = stream
         self._face = None
         if stream is None:
-            self._picture = self._card(self._settings.notice)
+            self._picture = notice_card(self._settings.notice, *self._size)
             return
-        self._is_failing = False
-        self._picture = captioned(stream.still, self._settings.loading)
+        self._failure = None
+        still = stream.still
+        self._size = still.shape[0], still.shape[1]
+        self._picture = captioned(still, self._settings.loading)
 
     async def recv(self) -> VideoFrame:
         """The newest result, or after a while without one the last picture again.
@@ -164,27 +168,20 @@ class OutgoingTrack(MediaStreamTrack):
 
     def _succeed(self, result: LiveResult) -> None:
         self._picture = result.image
-        self._is_failing = False
+        self._failure = None
         if result.face != self._face and self._on_face is not None:
             self._on_face(result.face)
         self._face = result.face
 
     def _fail(self, error: Exception) -> None:
-        self._picture = self._card(self._settings.notice)
+        self._picture = notice_card(self._settings.notice, *self._size)
         self._face = None
-        if self._is_failing:
+        if self._failure is type(error):
             return
-        self._is_failing = True
+        self._failure = type(error)
         _LOGGER.warning("no edited picture to send: %s", error)
         if self._on_failure is not None:
             self._on_failure(error)
-
-    def _card(self, sentence: str) -> Picture:
-        """A card of the size that pictures have now."""
-        height, width = self._settings.card_height, self._settings.card_width
-        if self._stream is not None:
-            height, width = self._stream.still.shape[:2]
-        return notice_card(sentence, height, width)
 
     def _stamp(self, frame: VideoFrame) -> None:
         """Time in 1/90000 s by the clock, as bitrate control wants it, and never the same twice."""

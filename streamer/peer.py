@@ -24,10 +24,13 @@ from streamer.delayed_audio import DelayedAudio
 from streamer.errors import ComputeLostError, StreamerError
 from streamer.live import ComputeStream, FaceState
 from streamer.marker_release import release_on_marker
+from streamer.offers import OfferError
 from streamer.outgoing import OutgoingSettings, OutgoingTrack
 
 _LOGGER = logging.getLogger(__name__)
 CHANNEL = "control"
+MOST_SECTIONS = 3  # video, audio, data
+_AUDIO_HELD_S = 0.08  # the four frames that aiortc's jitter buffer of audio keeps
 PeerState = Literal[
     "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
     "closed",
@@ -37,10 +40,6 @@ _FACE_STATES: dict[FaceState, PeerState] = {
     "lost": "face_lost",
     "several": "several_faces",
 }
-
-
-class OfferError(StreamerError):
-    """The offered session description cannot be answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +145,11 @@ class Peer:
         connection.on("connectionstatechange", self._on_connection)
         try:
             await self._accept(offer_sdp)
-            self._show(await self._open_stream())
+            await self._open()
             await connection.setLocalDescription(await connection.createAnswer())
+        except asyncio.CancelledError:
+            self._close_soon("The connection was given up.")
+            raise
         except StreamerError:
             await self.close("The session could not be opened.")
             raise
@@ -184,6 +186,10 @@ class Peer:
     async def _accept(self, offer_sdp: str) -> None:
         """Take the offer and put our tracks into it."""
         connection = self._connection
+        if sum(line.startswith("m=") for line in offer_sdp.splitlines()) > MOST_SECTIONS:
+            raise OfferError(
+                "the offer has too many sections; offer one video, one audio, one data"
+            )
         await connection.setRemoteDescription(RTCSessionDescription(sdp=offer_sdp, type="offer"))
         kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
         if kinds.count("video") != 1 or kinds.count("audio") > 1:
@@ -201,6 +207,14 @@ class Peer:
         self._connection.addTrack(self._outgoing)
         if self._settings.is_released_on_marker:
             release_on_marker(transceiver.receiver)
+
+    async def _open(self) -> None:
+        """Open a stream and show it, unless the peer was closed meanwhile."""
+        stream = await self._open_stream()
+        if self._closing is not None:
+            await _closed(stream)
+            raise OfferError("the session was ended before its connection stood")
+        self._show(stream)
 
     def _show(self, stream: ComputeStream | None) -> None:
         self.stream = stream
@@ -222,8 +236,12 @@ class Peer:
         channel.on("message", self._on_text)
 
     def _on_text(self, message: str | bytes) -> None:
-        if self._on_message is not None:
+        if self._on_message is None:
+            return
+        try:
             self._on_message(message)
+        except Exception:
+            _LOGGER.exception("a message could not be handled")
 
     def _on_connection(self) -> None:
         state = self._connection.connectionState
@@ -251,7 +269,7 @@ class Peer:
         while self.stream is None:
             await asyncio.sleep(self._settings.reopen_s)
             try:
-                self._show(await self._open_stream())
+                await self._open()
             except ComputeLostError:
                 continue
             except StreamerError as error:
@@ -281,14 +299,18 @@ class Peer:
     def _video_delay_s(self) -> float:
         """How late the picture is, without the way to us, which the sound has gone too."""
         times = self._outgoing.stage_times
-        return times.median_s("total") + times.median_s("encode")
+        return max(0.0, times.median_s("total") + times.median_s("encode") - _AUDIO_HELD_S)
 
     def _tell(self, state: PeerState, message: str = "") -> None:
         if self.state == "closed":
             return
         self.state = state
-        if self._on_state is not None:
+        if self._on_state is None:
+            return
+        try:
             self._on_state(state, message)
+        except Exception:
+            _LOGGER.exception("a change of state could not be told")
 
     def _start(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)

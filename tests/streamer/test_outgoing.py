@@ -143,6 +143,24 @@ def test_on_any_failure_a_card_is_shown_until_the_next_result(error: Exception) 
     run_scene(scene)
 
 
+def test_a_lost_process_is_told_also_right_after_another_failure() -> None:
+    async def scene(track: OutgoingTrack, told: list[Any]) -> None:
+        errors = [ValueError("a bug"), ValueError("again"), ComputeLostError("it died")]
+
+        def fail(frame: TimedFrame) -> LiveResult:
+            raise errors[frame.number]
+
+        stream = StubStream(fail)
+        track.show(stream)
+        await track.recv()
+        for number in range(3):
+            stream.put(camera_frame(number))
+            await track.recv()
+        assert told == [errors[0], errors[2]]
+
+    run_scene(scene)
+
+
 @pytest.mark.parametrize(
     "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8), None]
 )
