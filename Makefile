@@ -1,7 +1,10 @@
-.PHONY: demo test check train bench figures install clean
+.PHONY: demo serve test check train bench figures install clean
 
 demo:            ## install, then write a reenacted video into demo/
 	@scripts/demo
+
+serve:           ## install, then let a webcam drive a portrait: open the URL it prints
+	@scripts/serve
 
 test:            ## install, then run the tests
 	@scripts/test
@@ -19,7 +22,7 @@ figures:         ## the evaluation table of the bundled model
 	@scripts/figures
 
 install:         ## only make .venv and install into it
-	@scripts/install demo,dev,train
+	@scripts/install demo,dev,server,train
 
 clean:           ## remove what the commands above made, .venv included
 	rm -rf .venv demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

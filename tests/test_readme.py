@@ -17,7 +17,7 @@ import pytest
 
 import difffae
 
-MAX_LINES = 140
+MAX_LINES = 160
 
 
 @pytest.fixture(scope="session")
