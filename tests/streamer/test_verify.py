@@ -7,7 +7,14 @@ import pytest
 
 from signing_media import signed_video, users_credentials
 from streamer.certificate import TEST_SIGNER
-from streamer.provenance import ACTIONS, MIME_TYPE, SOURCE_TYPE, c2pa_library, offline_context
+from streamer.provenance import (
+    ACTIONS,
+    LABEL,
+    MIME_TYPE,
+    SOURCE_TYPE,
+    c2pa_library,
+    offline_context,
+)
 from streamer.verify import main, printable, verify
 from streamer_media import VideoOptions, moving_frames, write_video
 
@@ -29,7 +36,9 @@ def flipped(path: Path, at: int) -> Path:
     return path.with_name("flipped.mp4")
 
 
-def signed_by_another_program(path: Path, assertions: list[dict[str, Any]]) -> Path:
+def signed_by_another_program(
+    path: Path, assertions: list[dict[str, Any]], source_type: str = SOURCE_TYPE
+) -> Path:
     """A video with a manifest of others: what our reader may meet."""
     library: Any = c2pa_library()
     credentials = users_credentials(path.parent)
@@ -37,7 +46,7 @@ def signed_by_another_program(path: Path, assertions: list[dict[str, Any]]) -> P
         credentials.algorithm, credentials.chain_pem, credentials.key_pem, None
     )
     plain = write_video(path.with_name("plain.mp4"), moving_frames(3))
-    action = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
+    action = {"action": "c2pa.created", "digitalSourceType": source_type}
     actions = {"label": f"{ACTIONS}.v2", "data": {"actions": [action]}}
     definition = {
         "claim_generator_info": [{"name": "another"}],
@@ -172,6 +181,15 @@ def test_another_programs_label_is_not_taken_for_ours(
     assert main([str(path)]) == 1
     assert "its manifest was written by another program" in capsys.readouterr().out
     assert verify(path).is_intact
+
+
+def test_our_assertion_alone_is_no_label_where_the_video_is_said_to_come_from_a_camera(
+    tmp_path: Path,
+) -> None:
+    own = {"label": LABEL, "data": {"model": "lite-256"}}
+    camera = SOURCE_TYPE.replace("compositeWithTrainedAlgorithmicMedia", "digitalCapture")
+    assert not verify(signed_by_another_program(tmp_path / "a.mp4", [own], camera)).is_labelled
+    assert verify(signed_by_another_program(tmp_path / "b.mp4", [own])).is_labelled
 
 
 def test_a_signer_is_trusted_by_the_roots_that_are_given_only(
