@@ -96,11 +96,16 @@ class Portraits:
             return await asyncio.to_thread(_from_bytes, data, self._limits.upload_pixels)
 
     def keep(self, portrait: Portrait) -> None:
-        """Keep an upload; past the limit the one unused for longest goes."""
+        """Keep an upload; past the limits the ones unused for longest go, never this one."""
         self._uploads[portrait.identifier] = portrait
         self._uploads.move_to_end(portrait.identifier)
-        while len(self._uploads) > self._limits.num_portraits:
+        while len(self._uploads) > 1 and self._has_too_many():
             self._uploads.popitem(last=False)
+
+    def _has_too_many(self) -> bool:
+        num_bytes = sum(portrait.image.nbytes for portrait in self._uploads.values())
+        limits = self._limits
+        return len(self._uploads) > limits.num_portraits or num_bytes > limits.portraits_bytes
 
 
 def bundled_people() -> dict[str, Path]:

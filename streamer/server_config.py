@@ -33,6 +33,7 @@ class Limits:
         offer_bytes: of a session request with its SDP.
         message_bytes: of one message of the data channel.
         num_portraits: uploads held in memory; the one unused for longest goes first.
+        portraits_bytes: of all uploads once decoded.
         connect_s: to a connected peer, from the answer.
         idle_s: without a camera frame.
         session_s: in all.
@@ -43,6 +44,7 @@ class Limits:
     offer_bytes: int = 64 * 2**10
     message_bytes: int = 16 * 2**10
     num_portraits: int = 32
+    portraits_bytes: int = 512 * 2**20
     connect_s: float = 20.0
     idle_s: float = 30.0
     session_s: float = 3600.0

@@ -285,19 +285,18 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     Raises:
         HttpError: 413 or 408.
     """
+    too_large = HttpError(413, "too_large", f"the body can have at most {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
-        raise HttpError(413, "too_large", f"the body can have at most {max_bytes} bytes")
+        raise too_large
     data = bytearray()
     try:
         async with asyncio.timeout(READ_S):
-            async for piece in request.content.iter_any():
-                data += piece
-                if len(data) > max_bytes:
-                    raise HttpError(
-                        413, "too_large", f"the body can have at most {max_bytes} bytes"
-                    )
+            while len(data) <= max_bytes and not request.content.at_eof():
+                data += await request.content.readany()
     except TimeoutError as error:
         raise HttpError(408, "timeout", "the body came too slowly") from error
+    if len(data) > max_bytes:
+        raise too_large
     return bytes(data)
 
 
