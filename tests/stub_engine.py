@@ -11,6 +11,7 @@ from streamer.errors import ModelError, PortraitError
 from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
 
 PLAIN, FAIL, HOLD, DIE = 0, 1, 2, 3
+HOLD_OPENING = 0.125
 
 
 def frame(number: int, order: int = PLAIN, shape: tuple[int, int] = (4, 6)) -> TimedFrame:
@@ -49,6 +50,8 @@ class StubEngine:
     def open(self, session: str, settings: SessionSettings) -> Picture:
         self.update(session, settings)
         self.actions[session] = []
+        if settings.controls.smoothing == HOLD_OPENING:
+            Path(self.gate).read_bytes()
         return self.portraits[settings.portrait]
 
     def update(self, session: str, settings: SessionSettings) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from streamer.frame_slot import FrameSlotError
 from streamer.live import SessionSettings
 from streamer.mailbox import MailboxClosedError
 from stub_compute import held, running, settings
-from stub_engine import FAIL, HOLD, frame, portrait
+from stub_engine import FAIL, HOLD, HOLD_OPENING, frame, portrait
 
 
 @pytest.fixture
@@ -175,6 +176,27 @@ def test_closing_a_stream_wakes_who_waits_and_frees_the_session() -> None:
             again.put(frame(1))
             result = await again.get()
             assert (result.number, result.times_s["num_sessions"]) == (1, 1)
+
+    asyncio.run(scenario())
+
+
+def test_an_opening_that_was_given_up_while_the_model_was_at_it_leaves_no_session(
+    gate: Path,
+) -> None:
+    async def scenario() -> None:
+        async with running(gate) as compute:
+            opened = SessionSettings(portrait=await compute.add_portrait(portrait()))
+            stream = await compute.open("a", opened)
+            slow = replace(opened, controls=LiveControls(smoothing=HOLD_OPENING))
+            opening = asyncio.create_task(compute.open("b", slow))
+            door = await held(gate)
+            opening.cancel()
+            await asyncio.wait([opening])
+            assert opening.cancelled()
+            os.close(door)
+            await stream.reference("set")  # answered after the opening and its end
+            stream.put(frame(1))
+            assert (await stream.get()).times_s["num_sessions"] == 1
 
     asyncio.run(scenario())
 
