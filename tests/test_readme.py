@@ -140,7 +140,7 @@ def test_every_option_named_is_an_option_of_its_command(
 def test_every_option_in_the_table_is_one_of_the_offline_command(
     readme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = readme[readme.index("| option |") : readme.index("## From Python")]
+    table = readme[readme.index("| option |") : readme.index("## Live")]
     named = set(re.findall(r"--[a-z][a-z-]*", table))
     assert {"--output", "--motion", "--reference", "--steps", "--seed", "--resume"} <= named
     assert named <= options("streamer.offline", monkeypatch)
