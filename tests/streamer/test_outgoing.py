@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,17 @@ def test_times_on_the_track_increase_with_the_clock() -> None:
         assert stamps[0] == 0
         assert stamps[-1] >= 3 * 0.02 * 90000 * 0.9
 
+    run_scene(scene)
+
+
+def test_times_on_the_track_increase_also_when_the_clock_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(track: OutgoingTrack, told: list[Any]) -> None:
+        track.show(StubStream())
+        assert [(await track.recv()).pts for _ in range(3)] == [0, 1, 2]
+
+    monkeypatch.setattr("streamer.outgoing.time", SimpleNamespace(monotonic=lambda: 5.0))
     run_scene(scene)
 
 
