@@ -58,6 +58,11 @@ def test_a_portrait_is_swapped_with_the_controls_kept(tmp_path: Path) -> None:
         assert stream.settings.portrait != before
         assert stream.settings.controls.smoothing == 0.2
         assert stage.compute.streams == {}
+        swapped = stream.settings.portrait
+        await tell(peer, {"id": 3, "type": "set", "controls": {"strength": 0.4}})
+        assert stream.settings.portrait == swapped
+        again: Any = await peer.request.open_stream()
+        assert again.settings.portrait == swapped
         answer = await tell(peer, {"id": 3, "type": "portrait", "portrait": "../x"})
         assert answer["code"] == "unknown_portrait"
 
