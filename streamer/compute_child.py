@@ -11,19 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from streamer.errors import StreamerError
+from streamer.errors import SessionFailedError, StreamerError
 from streamer.frame_slot import Bell, FrameSlot
 from streamer.live import LiveEngine, Picture, ReferenceAction, SessionSettings, TimedFrame
 
 RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
 READY = 0
 """Number of the answer that nobody asked for: the engine is warm, or cannot be had."""
-
-
-class SessionFailedError(StreamerError):
-    """The model failed on one session; the others go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +143,9 @@ class _Desk:
             EOFError: the parent closed its end.
         """
         is_busy = False
+        sources: list[Any] = [self._requests, self._bell]
         while not self._is_stopped:
-            ready = wait([self._requests, self._bell], timeout=0 if is_busy else None)
+            ready: list[Any] = wait(sources, timeout=0 if is_busy else None)
             if self._bell in ready:
                 self._bell.silence()
             if self._requests in ready:

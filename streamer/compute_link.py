@@ -14,11 +14,10 @@ from streamer.compute_child import (
     Request,
     RequestKind,
     SessionFailed,
-    SessionFailedError,
     SlotAddress,
     serve,
 )
-from streamer.errors import ComputeLostError, StreamerError
+from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.frame_slot import Bell, FrameSlot
 from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
 from streamer.mailbox import Mailbox

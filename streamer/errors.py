@@ -8,6 +8,7 @@ StreamerError
 ├── ModelError       weights, device, runtime
 ├── ControlError     a control, by its name or value
 ├── ComputeLostError the compute process died
+├── SessionFailedError  the model failed on one session
 └── UsageError       the command line, missing extras
 """
 
@@ -53,3 +54,7 @@ class ControlError(StreamerError):
 
 class ComputeLostError(StreamerError):
     """The compute process died with a session in it; a new one is on its way."""
+
+
+class SessionFailedError(StreamerError):
+    """The model failed on one session; the others go on."""

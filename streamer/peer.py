@@ -21,7 +21,7 @@ from aiortc.codecs import h264, vpx
 
 from streamer.capture import Capture, CaptureSettings, discard
 from streamer.delayed_audio import DelayedAudio
-from streamer.errors import ComputeLostError, StreamerError
+from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.live import ComputeStream, FaceState
 from streamer.marker_release import release_on_marker
 from streamer.offers import OfferError
@@ -258,6 +258,9 @@ class Peer:
 
     def _on_lost(self, error: Exception) -> None:
         """Say so, and open a new stream when the old one is gone with its process."""
+        if isinstance(error, SessionFailedError):
+            self._close_soon(str(error))
+            return
         self._tell("recovering", "The model stopped; it is being started again.")
         if isinstance(error, ComputeLostError):
             self._start(self._reopen())

@@ -11,9 +11,8 @@ import pytest
 import uvloop
 
 from streamer.compute import ComputeProcess
-from streamer.compute_child import SessionFailedError
 from streamer.controls import LiveControls
-from streamer.errors import ComputeLostError, ModelError, PortraitError
+from streamer.errors import ComputeLostError, ModelError, PortraitError, SessionFailedError
 from streamer.frame_slot import FrameSlotError
 from streamer.live import SessionSettings
 from streamer.mailbox import MailboxClosedError

@@ -28,7 +28,7 @@ from painted_media import (
     until,
 )
 from streamer.capture import CaptureSettings
-from streamer.errors import ComputeLostError, PortraitError
+from streamer.errors import ComputeLostError, SessionFailedError, PortraitError
 from streamer.label import Label
 from streamer.live import LiveResult, Picture, TimedFrame
 from streamer.marker_release import MarkerJitterBuffer
@@ -198,6 +198,20 @@ def test_an_exception_in_the_model_shows_a_card_and_then_recovers() -> None:
             stream.make = StubStream().make
             await client.picture(is_portrait)
             await until(lambda: told.names()[-3:] == ["recovering", "ready", "streaming"])
+
+    asyncio.run(scene())
+
+
+def test_a_session_that_the_model_failed_on_is_closed_with_the_reason() -> None:
+    async def scene() -> None:
+        def fail(frame: TimedFrame) -> LiveResult:
+            raise SessionFailedError("the model failed on this session")
+
+        stream = StubStream(fail)
+        async with connected(lambda: opened(stream)) as (_, peer, told):
+            await until(lambda: peer.state == "closed")
+            assert told.names()[-1] == "closed"
+        assert stream.is_closed
 
     asyncio.run(scene())
 
