@@ -102,6 +102,11 @@ class ComputeStream(Protocol):
         """The unmoved portrait: shown before the first result and after the last."""
         ...
 
+    @property
+    def num_dropped(self) -> int:
+        """Frames that were replaced before the model took them."""
+        ...
+
     def put(self, frame: TimedFrame) -> None:
         """Offer a frame; one that was not taken yet is replaced and counted as dropped."""
         ...

@@ -138,8 +138,8 @@ def _content(kind: str, values: dict[str, Any], identifier: MessageId) -> Conten
         return UsePortrait(portrait=take("portrait", "an id", is_good))
     if kind == "ping":
         time = values.get("time")
-        is_good = isinstance(time, int | float) and not isinstance(time, bool)
-        is_good = is_good and abs(time) < 2**53
+        is_number = isinstance(time, int | float) and not isinstance(time, bool)
+        is_good = is_number and -(2**53) < values["time"] < 2**53
         return Ping(time=take("time", "a number", is_good))
     action = values.get("action")
     actions = get_args(ReferenceAction) if kind == "reference" else ("start", "stop")

@@ -29,7 +29,9 @@ def check_offer(sdp: str) -> None:
         media = [one for one in parsed.media if one.kind == "video" and one.port]
         directions = {one.direction for one in media}
         is_encrypted = all(one.dtls and one.dtls.fingerprints for one in parsed.media)
-        has_ice = all(one.ice.usernameFragment and one.ice.password for one in parsed.media)
+        has_ice = all(
+            one.ice and one.ice.usernameFragment and one.ice.password for one in parsed.media
+        )
     except Exception as error:  # the parser raises whatever a damaged line leads to
         raise OfferError("the offer is not SDP that can be read") from error
     if not directions & {"sendrecv", "sendonly"}:

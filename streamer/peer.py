@@ -172,7 +172,7 @@ class Peer:
         return {
             "fps": round(times.fps(time.monotonic()), 1),
             "received": self._capture.num_received,
-            "dropped": self._capture.num_dropped,
+            "dropped": self._capture.num_dropped + (self.stream.num_dropped if self.stream else 0),
             "sent": self._outgoing.num_sent,
             "stages_ms": times.stages_ms(),
         }

@@ -13,7 +13,14 @@ from streamer.engine import Runtime
 from streamer.errors import UsageError
 from streamer.portrait import MAX_PIXELS
 
-_REPOSITORY = Path(__file__).resolve().parent.parent
+
+def _page_folder() -> Path:
+    """Where the page is: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "webclient"
+    return installed if installed.is_dir() else package.parent / "webclient"
+
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -108,7 +115,7 @@ class ServerConfig:
     turn: Turn = field(default_factory=Turn)
     bitrate: Bitrate = field(default_factory=Bitrate)
     log_folder: Path = field(default_factory=default_log_folder)
-    web_folder: Path = _REPOSITORY / "webclient"
+    web_folder: Path = field(default_factory=_page_folder)
 
     @property
     def is_local(self) -> bool:

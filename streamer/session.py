@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from streamer.controls import LiveControls
 from streamer.errors import ComputeLostError, ControlError, PortraitError, StreamerError
-from streamer.live import Compute, ComputeStream, LiveControls, SessionSettings
+from streamer.live import Compute, ComputeStream, SessionSettings
 from streamer.messages import (
     Content,
     MessageError,

@@ -57,6 +57,10 @@ class FakeStream:
         self.is_lost = False
         self.still = np.zeros((64, 64, 3), np.uint8)
 
+    @property
+    def num_dropped(self) -> int:
+        return 0
+
     def put(self, frame: TimedFrame) -> None:
         raise NotImplementedError
 

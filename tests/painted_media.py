@@ -66,6 +66,10 @@ class StubStream:
     def still(self) -> Picture:
         return painted(255, PORTRAIT_COLOUR)
 
+    @property
+    def num_dropped(self) -> int:
+        return 0
+
     def put(self, frame: TimedFrame) -> None:
         self.frames.append(frame)
         try:

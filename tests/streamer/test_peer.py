@@ -28,7 +28,7 @@ from painted_media import (
     until,
 )
 from streamer.capture import CaptureSettings
-from streamer.errors import ComputeLostError, SessionFailedError, PortraitError
+from streamer.errors import ComputeLostError, PortraitError, SessionFailedError
 from streamer.label import Label
 from streamer.live import LiveResult, Picture, TimedFrame
 from streamer.marker_release import MarkerJitterBuffer
