@@ -23,6 +23,7 @@ class ComputeSettings:
         max_result_bytes: of the largest result, 3 a pixel.
         back_off_s: seconds before each try to start a lost process again; the last one repeats.
         patience_s: seconds it is given to end by itself.
+        max_portraits: pictures kept for a new process, the latest; sessions bring theirs again.
     """
 
     engine: str
@@ -31,6 +32,7 @@ class ComputeSettings:
     max_result_bytes: int = 2048 * 2048 * 3
     back_off_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
     patience_s: float = 5.0
+    max_portraits: int = 32
 
 
 class ComputeProcess:
@@ -81,7 +83,10 @@ class ComputeProcess:
             PortraitError: no face in it, or several and `face` is None.
         """
         name = await self._serving().add_portrait(image, face)
-        self._portraits[name] = image, face
+        self._portraits.pop(name, None)
+        self._portraits[name] = image, face  # the newest last
+        while len(self._portraits) > self._settings.max_portraits:
+            self.forget_portrait(next(iter(self._portraits)))
         return name
 
     def forget_portrait(self, name: str) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 MAX_SIDE_PX = 720
 """A portrait is scaled down to this before it is edited: what a video call shows."""
+MAX_PORTRAITS = 32
+"""Encoded portraits that are kept; past it the ones that no session shows go, oldest first."""
 _KEPT_FRAMES = 10
 _KEPT_EVERY = 6  # frames: about two seconds in all
 _GREY = 128
@@ -77,6 +79,7 @@ class PipelineEngine:
         if name not in self._portraits:
             with portrait_errors("the portrait"):
                 source = self._reenactor.encode_source(_scaled(image), face=face)
+            self._forget_unused()
             self._portraits[name] = source
             self._run_once(source)
         return name
@@ -124,6 +127,13 @@ class PipelineEngine:
     def close(self, session: str) -> None:
         """See `LiveEngine.close`."""
         self._sessions.pop(session, None)
+
+    def _forget_unused(self) -> None:
+        """Make room for one more portrait."""
+        shown = {live.settings.portrait for live in self._sessions.values()}
+        unused = [name for name in self._portraits if name not in shown]
+        for name in unused[: max(0, len(self._portraits) - MAX_PORTRAITS + 1)]:
+            del self._portraits[name]
 
     def _take_reference(self, live: _Session, source: "Source", image: Picture) -> None:
         """Measure motion from this frame if it shows a face; else from the next that does."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.controls import LiveControls
-from streamer.engine import EngineSettings
+from streamer.engine import Engine, EngineSettings
 from streamer.errors import PortraitError
 from streamer.live import SessionSettings, TimedFrame
-from streamer.live_engine import MAX_SIDE_PX, PipelineEngine, load_live_engine
+from streamer.live_engine import MAX_PORTRAITS, MAX_SIDE_PX, PipelineEngine, load_live_engine
 from streamer.portrait import read_portrait
 
 Frames = list[NDArray[np.uint8]]
@@ -155,3 +157,34 @@ def test_an_unknown_portrait_is_refused(engine: PipelineEngine) -> None:
 def test_a_picture_without_a_face_is_refused(engine: PipelineEngine) -> None:
     with pytest.raises(PortraitError, match="no face"):
         engine.add_portrait(np.full((300, 300, 3), 120, np.uint8))
+
+
+class CountingReenactor:
+    """Knows portraits by their first pixel and shows them unmoved."""
+
+    def encode_source(self, image: NDArray[np.uint8], *, face: int | None = None) -> Any:
+        return SimpleNamespace(image=image)
+
+    def open_stream(self, source: Any, controls: Any) -> None:
+        return None
+
+    def reenact(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[Any, None]:
+        return SimpleNamespace(image=source.image, is_tracked=True), None
+
+
+def test_portraits_that_nobody_shows_are_forgotten_past_the_limit() -> None:
+    model = Engine(reenactor=CountingReenactor(), controls=SimpleNamespace(seed=0))  # type: ignore[arg-type]
+    engine = PipelineEngine(model)
+    pictures = [np.full((64, 64, 3), shade, np.uint8) for shade in range(MAX_PORTRAITS + 5)]
+    first = engine.add_portrait(pictures[0])
+    engine.open("one", SessionSettings(portrait=first))
+    names = [engine.add_portrait(picture) for picture in pictures[1:]]
+    shown = engine.process("one", timed(pictures[3], 0)).image
+    np.testing.assert_array_equal(shown, pictures[0])
+    with pytest.raises(PortraitError, match="choose it again"):
+        engine.open("two", SessionSettings(portrait=names[0]))
+    np.testing.assert_array_equal(
+        engine.open("two", SessionSettings(portrait=names[-1])), pictures[-1]
+    )
+    assert engine.add_portrait(pictures[1]) == names[0]
+    engine.open("three", SessionSettings(portrait=names[0]))
