@@ -1,6 +1,7 @@
 """Runs for two processes at once, started by accelerate: `parallel_runs.py FOLDER`."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -164,7 +165,9 @@ def main() -> None:
     assert processes.count == 2
     train(Path(sys.argv[1]))
     fail(Path(sys.argv[1]), processes.rank)
-    torch.distributed.destroy_process_group()
+    torch.distributed.barrier()
+    sys.stderr.flush()
+    os._exit(0)  # gloo's threads may end the interpreter's own ending by std::terminate
 
 
 if __name__ == "__main__":
