@@ -62,10 +62,15 @@ def write_random_model(folder: Path) -> Path:
     """
     shutil.copyfile(head_model_file(), folder / "head_model.safetensors")
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": MODEL}), "utf-8")
+    write_random_networks(folder)
+    return folder
+
+
+def write_random_networks(folder: Path) -> None:
+    """Write every network of a folder's config.yaml, no layer of which is zero."""
     torch.manual_seed(0)
     for name, network in build_networks(read_model_config(folder / "config.yaml")).items():
         for parameter in network.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)
         save_tensors(folder / f"{name}.safetensors", network.state_dict(), {})
-    return folder

@@ -1,7 +1,5 @@
 """Who a face is: a picture and its mesh points in, an identity token out (paper: Theta, f_id)."""
 
-from typing import Protocol
-
 import cv2
 import numpy as np
 from jaxtyping import Float32
@@ -22,14 +20,6 @@ ARCFACE_TEMPLATE = np.array(
     np.float32,
 )
 _FIVE = (468, 473, 1, 61, 291)  # the same five among the mesh points
-
-
-class IdentityEncoder(Protocol):
-    """Makes the identity token of an aligned face."""
-
-    def encode(self, aligned: AlignedU8) -> Float32[NDArray[np.float32], " identity"]:
-        """The token of a face aligned by `align_face`; its length is sqrt of its size."""
-        ...
 
 
 def five_points(points: Points3) -> Float32[NDArray[np.float32], "5 2"]:

@@ -7,15 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difffae.data.shards import ShardReader
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.training.config import Config
-from difffae.training.pictures import PictureLoss, random_crop, sheet, to_images
+from difffae.training.frames import FramePictures
+from difffae.training.pictures import PictureLoss, sheet
 
 _CROP_PX = 128
 _LATENT_NOISE = 0.05  # the decoder must bear the denoiser's errors
 _LATENT_PENALTY = 1e-4
-_STILL_SHARE = 0.5
 _GRID_SAMPLES = 6
 
 
@@ -26,39 +25,27 @@ class AutoencoderStage:
 
     def __init__(self, config: Config, run_directory: Path) -> None:
         del run_directory
-        self._reader = ShardReader(config.training.frames, "frames")
+        crop = min(_CROP_PX, config.model.image_size)
+        self._frames = FramePictures(config.training.frames, crop)
         autoencoder = config.model.autoencoder
         self.encoder, self.decoder = Encoder(autoencoder), Decoder(autoencoder)
         self.modules = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder})
         self.picture_loss = PictureLoss(config.training.loss)
-        self._crop = min(_CROP_PX, config.model.image_size)
-        shown = np.linspace(0, len(self._reader) - 1, _GRID_SAMPLES).astype(np.int64)
-        self._grid = to_images(self._pictures(shown))
+        self._grid = self._frames.spread(_GRID_SAMPLES)
 
     def num_samples(self) -> int:
         """Frames of all shards."""
-        return len(self._reader)
+        return len(self._frames)
 
     def sample_weights(self) -> NDArray[np.float64]:
         """Stills weigh as much as clips together; within clips, people weigh alike."""
-        people = np.array(self._reader.labels("person"))
-        _, inverse, counts = np.unique(people, return_inverse=True, return_counts=True)
-        sizes = counts[inverse]
-        weights = 1.0 / sizes
-        is_still = sizes == 1
-        if is_still.any() and not is_still.all():
-            weights[is_still] *= _STILL_SHARE / weights[is_still].sum()
-            weights[~is_still] *= (1 - _STILL_SHARE) / weights[~is_still].sum()
-        return np.asarray(weights)
+        return self._frames.weights()
 
     def batch(
         self, indices: NDArray[np.int64], generator: np.random.Generator
     ) -> dict[str, Tensor]:
         """Random crops, half of them mirrored."""
-        pictures = self._pictures(indices)
-        crops = [random_crop([picture], self._crop, generator)[0] for picture in pictures]
-        mirrored = [picture[:, ::-1] if generator.random() < 0.5 else picture for picture in crops]
-        return {"image": to_images(mirrored)}
+        return {"image": self._frames.batch(indices, generator)}
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction from a noisy latent."""
@@ -75,6 +62,3 @@ class AutoencoderStage:
         grid = self._grid.to(next(self.modules.parameters()).device)
         with torch.no_grad():
             return sheet(grid, self.decoder(self.encoder(grid))[0])
-
-    def _pictures(self, indices: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-        return [self._reader.picture("image", int(index)) for index in indices]

@@ -48,9 +48,8 @@ class FramePictures:
         for index in indices:
             picture = self._reader.picture("image", int(index))
             side = min(self._crop, *picture.shape[:2])
-            [crop] = random_crop([picture], side, generator)
-            crops.append(crop[:, ::-1] if generator.random() < 0.5 else crop)
-        return to_images(crops)
+            crops += random_crop([picture], side, generator)
+        return to_images([crop[:, ::-1] if generator.random() < 0.5 else crop for crop in crops])
 
     def spread(self, count: int) -> Images:
         """Whole pictures, evenly spaced over all shards."""

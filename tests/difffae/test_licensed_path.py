@@ -11,16 +11,14 @@ import yaml
 
 from deca_media import code_vector, published_checkpoint
 from difffae.arrays import ImageU8
-from difffae.checkpoint import save_tensors
-from difffae.config import read_model_config
 from difffae.face.config import FaceConfig
 from difffae.face.flame_rig import load_flame_rig
 from difffae.face.licensed import LicensedFileError, LicensedFiles
 from difffae.loading import load_pipeline
-from difffae.networks import build_networks
 from difffae.pipeline import Controls, Pipeline, Source
 from face_media import read_picture
 from licensed_media import write_licensed_files
+from random_model import write_random_networks
 
 SIDE = 384
 CODES = {
@@ -49,12 +47,7 @@ def write_model(folder: Path, repository: Path, licensed: LicensedFiles) -> Path
     files = {name: str(path) for name, path in asdict(licensed).items() if path is not None}
     content["model"]["face"].update(rig="flame", licensed=files)
     (folder / "config.yaml").write_text(yaml.safe_dump(content), "utf-8")
-    torch.manual_seed(0)
-    for name, network in build_networks(read_model_config(folder / "config.yaml")).items():
-        for parameter in network.parameters():
-            if not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.1)
-        save_tensors(folder / f"{name}.safetensors", network.state_dict(), {})
+    write_random_networks(folder)
     return folder
 
 

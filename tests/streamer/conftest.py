@@ -1,5 +1,6 @@
 """Fixtures of the streamer's tests: a driver and a portrait on disk."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_configuration(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the user's configuration alone."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(configuration))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """What the stub engine waits for in a HOLD frame: to be opened and closed here."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path
 
 
 @pytest.fixture

@@ -20,14 +20,6 @@ from stub_compute import held, running, settings
 from stub_engine import FAIL, HOLD, HOLD_OPENING, frame, portrait
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """What the engine waits for in a HOLD frame: to be opened and closed here."""
-    path = tmp_path / "gate"
-    os.mkfifo(path)
-    return path
-
-
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_a_frame_goes_there_and_its_result_comes_back(run: Callable[..., None]) -> None:
     async def scenario() -> None:

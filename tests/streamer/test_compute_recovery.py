@@ -23,14 +23,6 @@ from stub_compute import changes, held, running, settings
 from stub_engine import DIE, HOLD, frame, portrait
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """What the engine waits for in a HOLD frame: to be opened and closed here."""
-    path = tmp_path / "gate"
-    os.mkfifo(path)
-    return path
-
-
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_a_killed_process_is_noticed_by_all_and_replaced(
     gate: Path, run: Callable[..., None]

@@ -28,6 +28,18 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 PATIENCE_S = 20
+KEEP_PEERS = """
+window.peers = [];
+const Original = RTCPeerConnection;
+window.RTCPeerConnection = class extends Original {
+  constructor(...given) { super(...given); window.peers.push(this); }
+};
+"""
+NUM_DECODED = """
+const report = await window.peers.at(-1).getStats();
+return [...report.values()].find((each) => each.type === 'inbound-rtp' && each.kind === 'video')
+  ?.framesDecoded ?? 0;
+"""
 
 
 def missing_program() -> str | None:

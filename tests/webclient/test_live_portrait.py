@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from webclient.browser import FLAGS, Browser, missing_program, open_browser
+from webclient.browser import (
+    FLAGS,
+    KEEP_PEERS,
+    NUM_DECODED,
+    Browser,
+    missing_program,
+    open_browser,
+)
 
 pytestmark = [
     pytest.mark.skipif(
@@ -20,18 +27,6 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 NUM_LOOKS = 12
-COUNT_PEERS = """
-window.peers = [];
-const Original = RTCPeerConnection;
-window.RTCPeerConnection = class extends Original {
-  constructor(...given) { super(...given); window.peers.push(this); }
-};
-"""
-NUM_DECODED = """
-const report = await window.peers.at(-1).getStats();
-return [...report.values()].find((each) => each.type === 'inbound-rtp' && each.kind === 'video')
-  ?.framesDecoded ?? 0;
-"""
 LOOK = """
 const canvas = new OffscreenCanvas(64, 64);
 const context = canvas.getContext('2d');
@@ -76,7 +71,7 @@ def live(address: str, camera: Path) -> Iterator[Browser]:
     with open_browser([*FLAGS, f"--use-file-for-fake-video-capture={camera}"]) as browser:
         browser.resize(1280, 800)
         browser.open(address)
-        browser.script(COUNT_PEERS)
+        browser.script(KEEP_PEERS)
         browser.wait("document.querySelectorAll('.portrait').length > 0")
         browser.click(".portrait")
         browser.click("#consent")

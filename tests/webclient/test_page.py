@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from webclient.browser import PATIENCE_S, Browser, missing_program, open_browser
+from webclient.browser import (
+    KEEP_PEERS,
+    NUM_DECODED,
+    PATIENCE_S,
+    Browser,
+    missing_program,
+    open_browser,
+)
 from webclient.fake_server import CONSENT, CONSENT_HASH, FakeServer, portrait_picture
 
 pytestmark = pytest.mark.skipif(
@@ -21,18 +28,6 @@ MOVE_SLIDER = """
 const slider = document.querySelector('input[name=strength]');
 slider.value = arguments[0];
 slider.dispatchEvent(new Event('input', { bubbles: true }));
-"""
-KEEP_PEERS = """
-window.peers = [];
-const Original = RTCPeerConnection;
-window.RTCPeerConnection = class extends Original {
-  constructor(...given) { super(...given); window.peers.push(this); }
-};
-"""
-NUM_DECODED = """
-const report = await window.peers.at(-1).getStats();
-return [...report.values()].find((each) => each.type === 'inbound-rtp' && each.kind === 'video')
-  ?.framesDecoded ?? 0;
 """
 
 

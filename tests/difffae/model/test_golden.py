@@ -4,22 +4,19 @@ Golden outputs lie in `golden/`. After a change that is meant to alter them, wri
 `DIFFFAE_WRITE_GOLDEN=1 pytest tests/difffae/model/test_golden.py`, and say so in the commit.
 """
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from difffae.model.autoencoder import AutoencoderConfig, Decoder, Encoder
 from difffae.model.denoiser import Denoiser, DenoiserConfig
 from difffae.model.identity_encoder import IdentityEncoderConfig, SmallIdentityEncoder
 from difffae.model.region_encoder import RegionEncoder, RegionEncoderConfig
+from golden_outputs import assert_golden
 
-GOLDEN = Path(__file__).with_name("golden")
 AUTOENCODER = AutoencoderConfig(
     latent_channels=2,
     patch=2,
@@ -87,12 +84,4 @@ def test_a_network_gives_its_golden_output(
     with torch.no_grad():
         given = filled(build())(*arguments)
     outputs = given if isinstance(given, tuple) else (given,)
-    named = {f"output{k}": output.contiguous() for k, output in enumerate(outputs)}
-    path = GOLDEN / f"{name}.safetensors"
-    if os.environ.get("DIFFFAE_WRITE_GOLDEN"):
-        save_file(named, path)
-    golden = load_file(path)
-    assert golden.keys() == named.keys()
-    for key, wanted in golden.items():
-        assert wanted.std() > 1e-2
-        torch.testing.assert_close(named[key], wanted, atol=2e-4, rtol=2e-4)
+    assert_golden(name, outputs)

@@ -3,20 +3,17 @@
 See `test_golden.py` on how to write golden outputs anew.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from difffae.model.discriminator import Discriminator, DiscriminatorConfig
 from difffae.model.first_stage import FirstStageConfig, FirstStageDecoder, FirstStageEncoder
+from golden_outputs import assert_golden
 
-GOLDEN = Path(__file__).with_name("golden")
 VQ = FirstStageConfig(
     channels=8, multipliers=(1, 2), num_blocks=1, attention_sizes=(128,), num_codes=16, groups=4
 )
@@ -47,12 +44,4 @@ def test_a_network_gives_its_golden_output(
             outputs = judged(filled)
         else:
             outputs = reconstructed(VQ if name == "first_stage_vq" else KL, filled)
-    named = {f"output{k}": output.contiguous() for k, output in enumerate(outputs)}
-    path = GOLDEN / f"{name}.safetensors"
-    if os.environ.get("DIFFFAE_WRITE_GOLDEN"):
-        save_file(named, path)
-    golden = load_file(path)
-    assert golden.keys() == named.keys()
-    for key, wanted in golden.items():
-        assert wanted.std() > 1e-2
-        torch.testing.assert_close(named[key], wanted, atol=2e-4, rtol=2e-4)
+    assert_golden(name, outputs)
