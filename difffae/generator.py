@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import cast
 
 import cv2
@@ -66,6 +67,18 @@ class _Predictor(nn.Module):
         self, latent: Tensor, timesteps: Tensor, condition: Tensor, slots: Tensor, identity: Tensor
     ) -> Tensor:
         return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
+
+
+class _TakingTurns:
+    """A compiled network that several threads may call; its buffers serve one at a time."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._turn = Lock()
+
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        with self._turn:
+            return self._network(*inputs)
 
 
 class Generator:
@@ -185,9 +198,8 @@ class Generator:
         )
 
     def _compiled(self, module: nn.Module, runtime: RuntimeName, *inputs: Tensor) -> Network:
-        return compile_network(
-            module, tuple(tensor.to(self._device) for tensor in inputs), runtime=runtime
-        )
+        given = tuple(tensor.to(self._device) for tensor in inputs)
+        return _TakingTurns(compile_network(module, given, runtime=runtime))
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))

@@ -12,7 +12,7 @@ from difffae.arrays import ImageU8, Lighting, MaskU8, Points3
 from difffae.config import ModelConfig
 from difffae.face.crop import CropBox, crop, portrait_box
 from difffae.face.identity import align_face, five_points
-from difffae.face.mediapipe import PersonSegmenter
+from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.motion import (
     MotionControls,
     MotionState,
@@ -131,7 +131,7 @@ class Reenacted:
 class Pipeline:
     """One model with its tracker; every method is a function of its arguments.
 
-    Not for use by two threads at once: the tracker and the compiled networks are not.
+    Not for use by two threads at once, as the tracker is not: each has its own, see `beside`.
     """
 
     def __init__(
@@ -149,6 +149,15 @@ class Pipeline:
         self._generator = generator
         self._tracker = tracker
         self._segmenter = PersonSegmenter() if segmenter is None else segmenter
+
+    def beside(self) -> "Pipeline":
+        """The same model, for one more thread: with a tracker and a segmenter of its own.
+
+        The networks are shared and take turns; what both give is the same.
+        """
+        return Pipeline(
+            config=self.config, rig=self.rig, generator=self._generator, tracker=MediaPipeTracker()
+        )
 
     def encode_source(self, image: ImageU8, *, face: int | None = None) -> Source:
         """Crop, track, take apart and encode a portrait: once for each source.

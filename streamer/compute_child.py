@@ -1,4 +1,7 @@
-"""The compute process: one engine, many sessions, one frame of each at a time in turn."""
+"""The compute process: one engine, many sessions, one frame of each at a time in turn.
+
+Portraits take seconds to encode and have a thread of their own, so that frames go on meanwhile.
+"""
 
 import importlib
 import logging
@@ -18,6 +21,7 @@ from streamer.frame_slot import Bell, FrameSlot
 from streamer.live import LiveEngine, Picture, ReferenceAction, SessionSettings, TimedFrame
 
 RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
+_PORTRAIT_NICENESS = 10
 READY = 0
 """Number of the answer that nobody asked for: the engine is warm, or cannot be had."""
 
@@ -54,7 +58,7 @@ class SlotAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Something asked of the engine; answered in turn, between two frames."""
+    """Something asked of the engine: answered between two frames, portraits beside them."""
 
     number: int
     kind: RequestKind
@@ -124,6 +128,7 @@ class _Desk:
     def __init__(self, engine: LiveEngine, requests: Connection, bell: Bell) -> None:
         self._engine = engine
         self._requests = requests
+        self._sending = threading.Lock()
         self._bell = bell
         self._sessions: dict[str, _Session] = {}  # in the order in which they are served
         self._is_stopped = False
@@ -149,8 +154,28 @@ class _Desk:
             if self._bell in ready:
                 self._bell.silence()
             if self._requests in ready:
-                self._answer(self._requests.recv())
+                self._take(self._requests.recv())
             is_busy = self._serve_next()
+
+    def _take(self, request: Request) -> None:
+        if request.kind == "add_portrait":
+            name = f"portrait-{request.number}"
+            threading.Thread(
+                target=self._answer_beside, args=(request,), name=name, daemon=True
+            ).start()
+        else:
+            self._answer(request)
+
+    def _answer_beside(self, request: Request) -> None:
+        """In a thread that gives way to the frames where processor time is short."""
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PORTRAIT_NICENESS)
+        with suppress(OSError):  # the parent is gone
+            self._answer(request)
+
+    def _send(self, message: Answer | SessionFailed) -> None:
+        with self._sending:
+            self._requests.send(message)
 
     def _serve_next(self) -> bool:
         for name, session in self._sessions.items():
@@ -175,7 +200,7 @@ class _Desk:
         except Exception as error:
             sentence = str(_told(error, "the model failed on this session, which was closed"))
             self._forget(name)
-            self._requests.send(SessionFailed(session=name, sentence=sentence))
+            self._send(SessionFailed(session=name, sentence=sentence))
         else:
             self._bell.ring()
 
@@ -186,7 +211,7 @@ class _Desk:
         except Exception as error:
             what = f"the model failed to {request.kind.replace('_', ' ')}"
             answer = Answer(number=request.number, error=_told(error, what))
-        self._requests.send(answer)
+        self._send(answer)
 
     def _add_portrait(self, address: SlotAddress, face: int | None) -> str:
         return self._engine.add_portrait(_only_picture(address), face)

@@ -1,6 +1,6 @@
 """The one door to the model: what a reenactor does, how to load one, its errors in plain words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -92,10 +92,20 @@ class EngineSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A loaded model with the controls it is to be run with."""
+    """A loaded model with the controls it is to be run with.
+
+    Attributes:
+        beside: makes one more reenactor of the same networks, for use in another thread at the same
+            time; None where there can be only one.
+    """
 
     reenactor: Reenactor
     controls: "Controls"
+    beside: Callable[[], Reenactor] | None = None
+
+    def make_encoder(self) -> Reenactor:
+        """What portraits are encoded with while `reenactor` is busy with frames."""
+        return self.reenactor if self.beside is None else self.beside()
 
 
 def find_model(model: str) -> Path:
@@ -153,7 +163,7 @@ def load_engine(settings: EngineSettings) -> Engine:
         raise ModelError(
             f"cannot load model {settings.model} on {settings.device}: {_first_line(error)}"
         ) from error
-    return Engine(reenactor=pipeline, controls=controls)
+    return Engine(reenactor=pipeline, controls=controls, beside=pipeline.beside)
 
 
 def model_controls(controls: LiveControls, seed: int) -> "Controls":

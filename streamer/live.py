@@ -55,7 +55,11 @@ class SessionSettings:
 
 
 class LiveEngine(Protocol):
-    """The model at work for several sessions; synchronous, used by one thread."""
+    """The model at work for several sessions; synchronous.
+
+    One thread uses all of it, except `add_portrait`: that is called in other threads, several at
+    once too, while the first goes on with frames and with everything else.
+    """
 
     def warm_up(self) -> None:
         """Compile and run everything once, so that the first real frame is no slower."""

@@ -1,6 +1,7 @@
 """The model at work for live sessions: frames of cameras in, the moving portraits out."""
 
 import hashlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from streamer.live import (
 )
 
 if TYPE_CHECKING:
-    from streamer.engine import Controls, Source, StreamState
+    from streamer.engine import Controls, Reenactor, Source, StreamState
 
 MAX_SIDE_PX = 720
 """A portrait is scaled down to this before it is edited: what a video call shows."""
@@ -63,6 +64,10 @@ class PipelineEngine:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._reenactor = engine.reenactor
+        self._make_encoder = engine.make_encoder
+        self._encoder: Reenactor | None = None
+        self._one_encoding = threading.Lock()
+        self._choosing = threading.Lock()  # which portraits are kept, and which one a session has
         self._seed = engine.controls.seed
         self._clock = clock
         self._portraits: dict[str, Source] = {}
@@ -72,31 +77,38 @@ class PipelineEngine:
         """See `LiveEngine.warm_up`: networks compile as they load, the rest with a portrait."""
 
     def add_portrait(self, image: Picture, face: int | None = None) -> str:
-        """See `LiveEngine.add_portrait`."""
+        """See `LiveEngine.add_portrait`: may be called beside frames; unseen ones wait in turn."""
         digest = hashlib.sha256(np.ascontiguousarray(image).data)
         digest.update(f"{image.shape} {face}".encode())
         name = digest.hexdigest()
-        if name not in self._portraits:
-            with portrait_errors("the portrait"):
-                source = self._reenactor.encode_source(_scaled(image), face=face)
-            self._forget_unused()
-            self._portraits[name] = source
-            self._run_once(source)
+        if name in self._portraits:
+            return name
+        with self._one_encoding:
+            if name not in self._portraits:
+                encoder = self._encoder = self._encoder or self._make_encoder()
+                with portrait_errors("the portrait"):
+                    source = encoder.encode_source(_scaled(image), face=face)
+                self._run_once(source, encoder)
+                self._keep(name, source)
         return name
 
     def open(self, session: str, settings: SessionSettings) -> Picture:
         """See `LiveEngine.open`."""
-        source, controls = self._source(settings), self._controls(settings.controls)
-        state = self._reenactor.open_stream(source, controls)
-        self._sessions[session] = _Session(settings=settings, state=state, controls=controls)
+        controls = self._controls(settings.controls)
+        with self._choosing:
+            source = self._source(settings)
+            state = self._reenactor.open_stream(source, controls)
+            self._sessions[session] = _Session(settings=settings, state=state, controls=controls)
         return source.image
 
     def update(self, session: str, settings: SessionSettings) -> None:
         """See `LiveEngine.update`; another portrait begins with a new reference."""
-        source, live = self._source(settings), self._sessions[session]
-        if settings.portrait != live.settings.portrait:
-            live.state = self._reenactor.open_stream(source, live.controls)
-        live.settings, live.controls = settings, self._controls(settings.controls)
+        live = self._sessions[session]
+        with self._choosing:
+            source = self._source(settings)
+            if settings.portrait != live.settings.portrait:
+                live.state = self._reenactor.open_stream(source, live.controls)
+            live.settings, live.controls = settings, self._controls(settings.controls)
 
     def reference(self, session: str, action: ReferenceAction) -> None:
         """See `LiveEngine.reference`."""
@@ -126,14 +138,17 @@ class PipelineEngine:
 
     def close(self, session: str) -> None:
         """See `LiveEngine.close`."""
-        self._sessions.pop(session, None)
+        with self._choosing:
+            self._sessions.pop(session, None)
 
-    def _forget_unused(self) -> None:
-        """Make room for one more portrait."""
-        shown = {live.settings.portrait for live in self._sessions.values()}
-        unused = [name for name in self._portraits if name not in shown]
-        for name in unused[: max(0, len(self._portraits) - MAX_PORTRAITS + 1)]:
-            del self._portraits[name]
+    def _keep(self, name: str, source: "Source") -> None:
+        """Put a portrait in, and those out that no session shows and there is no room for."""
+        with self._choosing:
+            shown = {live.settings.portrait for live in self._sessions.values()}
+            unused = [known for known in self._portraits if known not in shown]
+            for known in unused[: max(0, len(self._portraits) - MAX_PORTRAITS + 1)]:
+                del self._portraits[known]
+            self._portraits[name] = source
 
     def _take_reference(self, live: _Session, source: "Source", image: Picture) -> None:
         """Measure motion from this frame if it shows a face; else from the next that does."""
@@ -144,13 +159,13 @@ class PipelineEngine:
             return
         live.is_reference_wanted = False
 
-    def _run_once(self, source: "Source") -> None:
+    def _run_once(self, source: "Source", reenactor: "Reenactor") -> None:
         """Two frames without a face, so that a session's first real frame is no slower."""
         controls = self._controls(LiveControls())
-        state = self._reenactor.open_stream(source, controls)
+        state = reenactor.open_stream(source, controls)
         blank = np.full((240, 320, 3), _GREY, np.uint8)
         for _ in range(2):
-            _, state = self._reenactor.reenact(blank, source, state, controls)
+            _, state = reenactor.reenact(blank, source, state, controls)
 
     def _source(self, settings: SessionSettings) -> "Source":
         source = self._portraits.get(settings.portrait)

@@ -17,7 +17,7 @@ from streamer.frame_slot import FrameSlotError
 from streamer.live import SessionSettings
 from streamer.mailbox import MailboxClosedError
 from stub_compute import held, running, settings
-from stub_engine import FAIL, HOLD, HOLD_OPENING, frame, portrait
+from stub_engine import FAIL, HOLD, HOLD_OPENING, HOLD_PORTRAIT, frame, portrait
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
@@ -122,6 +122,28 @@ def test_portrait_and_controls_change_between_two_frames() -> None:
             assert (result.times_s["strength"], result.times_s["num_actions"]) == (1.5, 1)
             with pytest.raises(PortraitError, match="no such portrait"):
                 await stream.update(SessionSettings(portrait="unknown"))
+
+    asyncio.run(scenario())
+
+
+def test_frames_controls_and_known_portraits_go_on_while_a_portrait_is_encoded(gate: Path) -> None:
+    async def scenario() -> None:
+        async with running(gate) as compute:
+            opened = SessionSettings(portrait=await compute.add_portrait(portrait()))
+            stream = await compute.open("a", opened)
+            encoding = asyncio.create_task(compute.add_portrait(portrait(HOLD_PORTRAIT)))
+            door = await held(gate)
+            for number in range(1, 6):
+                stream.put(frame(number))
+                assert (await stream.get()).number == number
+            await stream.reference("set")
+            assert await compute.add_portrait(portrait()) == opened.portrait
+            other = await compute.open("b", opened)
+            other.put(frame(9))
+            assert (await other.get()).number == 9
+            assert not encoding.done()
+            os.close(door)
+            await stream.update(SessionSettings(portrait=await encoding))
 
     asyncio.run(scenario())
 
