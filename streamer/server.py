@@ -6,6 +6,7 @@ It exits with 0 when it is told to stop (Ctrl-C, SIGTERM), and 2 after a user's 
 import asyncio
 import logging
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -118,17 +119,48 @@ def aiortc_peers(config: ServerConfig) -> PeerFactory:
     return make
 
 
+def make_compute(config: ServerConfig) -> Compute:
+    """The model's processes: one for each device, or replicas on a Ray cluster."""
+    from streamer.compute import ComputeProcess, ComputeSettings
+    from streamer.compute_pool import ComputePool
+
+    if config.ray:
+        return _on_ray(config)
+    processes = [
+        ComputeProcess(ComputeSettings(engine=_ENGINE, arguments=(_engine(config, device),)))
+        for device in config.devices
+    ]
+    return processes[0] if len(processes) == 1 else ComputePool(processes)
+
+
+def _on_ray(config: ServerConfig) -> Compute:
+    from streamer.compute_child import EngineFactory
+    from streamer.ray_cluster import ClusterSettings, RayCompute
+
+    factory = EngineFactory(path=_ENGINE, arguments=(_engine(config, config.device),))
+    return RayCompute(
+        ClusterSettings(
+            address=config.ray,
+            name=f"difffae-{socket.gethostname()}-{config.port}",
+            num_replicas=config.replicas,
+            factory=factory,
+            num_gpus=0 if config.device == "cpu" else 1,
+        )
+    )
+
+
+def _engine(config: ServerConfig, device: str) -> EngineSettings:
+    return EngineSettings(model=config.model, device=device, runtime=config.runtime)
+
+
 async def _run(config: ServerConfig, tell: Tell) -> None:
     """Serve with the real model and real connections until a signal comes."""
-    from streamer.compute import ComputeProcess, ComputeSettings
-
-    settings = EngineSettings(model=config.model, device=config.device, runtime=config.runtime)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await serve(
         config,
-        compute=ComputeProcess(ComputeSettings(engine=_ENGINE, arguments=(settings,))),
+        compute=make_compute(config),
         make_peer=aiortc_peers(config),
         tell=tell,
         stopping=stopping,

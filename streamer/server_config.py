@@ -91,8 +91,10 @@ class ServerConfig:
         token: what visitors must show; empty lets everyone in who reaches the address.
         allowed_hosts: names that the Host header may hold besides those of loopback.
         model: a bundled name, or a folder with config.yaml and safetensors.
-        device: cpu, cuda, cuda:1.
+        device: cpu, cuda, cuda:1; several with commas between serve as many processes.
         runtime: how networks run.
+        ray: run the model on a Ray cluster instead: local, auto, HOST:PORT of its head.
+        replicas: of the model on the cluster, one for each accelerator.
         max_sessions: people on camera at once.
         limits: per visitor.
         ice_servers: STUN URLs; none by default, which suffices where no NAT is between.
@@ -109,6 +111,8 @@ class ServerConfig:
     model: str = "lite-256"
     device: str = "cpu"
     runtime: Runtime = "auto"
+    ray: str = ""
+    replicas: int = 1
     max_sessions: int = 2
     limits: Limits = field(default_factory=Limits)
     ice_servers: tuple[str, ...] = ()
@@ -116,6 +120,11 @@ class ServerConfig:
     bitrate: Bitrate = field(default_factory=Bitrate)
     log_folder: Path = field(default_factory=default_log_folder)
     web_folder: Path = field(default_factory=_page_folder)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Each device, of which every one has a compute process of its own."""
+        return tuple(self.device.split(","))
 
     @property
     def is_local(self) -> bool:
@@ -194,8 +203,21 @@ _RULES: tuple[tuple[Callable[[ServerConfig], bool], str], ...] = (
         "--token must be 8 to 256 letters, digits or ._~+/=- signs",
     ),
     (
-        lambda c: re.fullmatch(r"cpu|cuda(:\d+)?", c.device) is None,
-        "--device must be cpu, cuda or cuda:N",
+        lambda c: any(re.fullmatch(r"cpu|cuda(:\d+)?", each) is None for each in c.devices),
+        "--device must be cpu, cuda or cuda:N, or several such as cuda:0,cuda:1",
+    ),
+    (
+        lambda c: bool(c.ray) and re.fullmatch(r"local|auto|[^\s/]+:\d{1,5}", c.ray) is None,
+        "--ray must be local, auto or HOST:PORT of the head of a cluster",
+    ),
+    (
+        lambda c: bool(c.ray) and c.device not in ("cpu", "cuda"),
+        "with --ray, --device is cpu or cuda: the cluster gives each replica a GPU of its own",
+    ),
+    (lambda c: c.replicas < 1, "--replicas must be at least 1"),
+    (
+        lambda c: c.replicas > 1 and not c.ray,
+        "--replicas are those of --ray; several processes here take --device cuda:0,cuda:1",
     ),
     (lambda c: c.max_sessions < 1, "--max_sessions must be at least 1"),
     (_has_bad_limit, "every one of --limits must be a number above 0"),

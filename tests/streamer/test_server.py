@@ -144,3 +144,40 @@ def test_relays_have_names_that_expire_and_passwords_made_with_the_secret() -> N
 
 def test_a_default_server_names_no_ice_server() -> None:
     assert ice_servers(ServerConfig(), who="abc", now_s=0) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "num_members"),
+    [
+        ([], "ComputeProcess", None),
+        (["--device", "cuda:0,cuda:1"], "ComputePool", 2),
+        (["--ray", "local", "--replicas", "3"], "RayCompute", 3),
+    ],
+)
+def test_the_options_choose_what_serves_the_model(
+    arguments: list[str], kind: str, num_members: int | None
+) -> None:
+    async def act() -> None:
+        compute = server.make_compute(read_config(arguments))
+        assert type(compute).__name__ == kind
+        if num_members is not None:
+            assert len(compute.num_sessions) == num_members  # type: ignore[attr-defined]
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--device", "cuda:0,"],
+        ["--device", "cpu,tpu"],
+        ["--ray", "ray://there:10001"],
+        ["--ray", "there"],
+        ["--ray", "local", "--device", "cuda:1"],
+        ["--ray", "local", "--replicas", "0"],
+        ["--replicas", "2"],
+    ],
+)
+def test_what_cannot_serve_the_model_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"--device|--ray|--replicas"):
+        read_config(arguments)
