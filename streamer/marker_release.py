@@ -9,17 +9,21 @@ later. A frame that the stock buffer holds back behind a packet that came late f
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiortc import RTCRtpReceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add
 
+from streamer.loss_recovery import ask_until_given_up
+
 _LOGGER = logging.getLogger(__name__)
 _HALF = 1 << 15
 _LATE_TICKS = 10 * 90_000
 PATIENCE_S = 0.5
+KEY_AGAIN_S = 0.3
+_KEY_UNITS = {5, 7}  # H.264: a picture that needs no other, and what precedes it
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _CODECS = "_RTCRtpReceiver__codecs"
 _QUEUE = "_RTCRtpReceiver__decoder_queue"
@@ -27,6 +31,7 @@ _CLOCK = "_RTCRtpReceiver__timestamp_mapper"
 _STOCK_NAMES = {"_origin", "_is_video", "_packets", "_capacity", "smart_remove", "_remove_frame"}
 
 HandOver = Callable[[RtpPacket, JitterFrame], None]
+IsKey = Callable[[RtpPacket, JitterFrame], bool]
 
 
 class MarkerJitterBuffer(JitterBuffer):
@@ -38,14 +43,18 @@ class MarkerJitterBuffer(JitterBuffer):
     stock one does.
 
     A packet that stays away is given up after a while, with all of its frame, and a key frame is
-    asked for; the stock buffer waits until it is full, which takes seconds.
+    asked for; the stock buffer waits until it is full, which takes seconds. It is asked for again
+    until it comes, for the request and its answer may be lost too; meanwhile the frames that
+    build on the lost one are handed out, somewhat damaged as they are, rather than none.
 
     Args:
         capacity: in packets, a power of two.
         hand_over: takes frames that become complete together with the one that `add` returns, and
             come before it.
         patience_s: how long frames wait for a missing packet.
+        key_again_s: between two requests for a key frame.
         clock: `time.monotonic`, or another in tests.
+        is_key: whether a frame needs no earlier one; where nobody can say, any will do.
     """
 
     def __init__(
@@ -54,11 +63,16 @@ class MarkerJitterBuffer(JitterBuffer):
         hand_over: HandOver,
         *,
         patience_s: float = PATIENCE_S,
+        key_again_s: float = KEY_AGAIN_S,
         clock: Callable[[], float] = time.monotonic,
+        is_key: IsKey = lambda packet, frame: True,
     ) -> None:
         super().__init__(capacity=capacity, is_video=True)
         self._hand_over = hand_over
         self._patience_s = patience_s
+        self._key_again_s = key_again_s
+        self._is_key = is_key
+        self._key_asked_s: float | None = None
         self._clock = clock
         self._waits: tuple[int, float] | None = None
         self._next: int | None = None
@@ -85,9 +99,28 @@ class MarkerJitterBuffer(JitterBuffer):
         is_lossy |= self._give_up()
         if self._is_trusted and self._is_head_sure:
             frames += self._look_ahead()
+        asks = self._asks_for_key(packet, frames, is_lossy=is_lossy)
         for frame in frames[:-1]:
             self._hand_over(packet, frame)
-        return is_lossy, frames[-1] if frames else None
+        return asks, frames[-1] if frames else None
+
+    @property
+    def start(self) -> int | None:
+        """Sequence number of the oldest packet that is waited for; None before the first."""
+        return self._origin
+
+    def _asks_for_key(
+        self, packet: RtpPacket, frames: Sequence[JitterFrame], *, is_lossy: bool
+    ) -> bool:
+        """Whether to ask for a key frame now: after a loss, and again until one came."""
+        now_s = self._clock()
+        if not is_lossy:
+            if any(self._is_key(packet, frame) for frame in frames):
+                self._key_asked_s = None
+            if self._key_asked_s is None or now_s - self._key_asked_s < self._key_again_s:
+                return False
+        self._key_asked_s = now_s
+        return True
 
     def _start(self) -> int:
         assert self._origin is not None  # set by the first packet
@@ -209,7 +242,27 @@ def release_on_marker(receiver: RTCRtpReceiver) -> bool:
         frame.timestamp = getattr(receiver, _CLOCK).map(frame.timestamp)
         getattr(receiver, _QUEUE).put((codec, frame))
 
-    setattr(receiver, _BUFFER, MarkerJitterBuffer(stock.capacity, hand_over))
+    def is_key(packet: RtpPacket, frame: JitterFrame) -> bool:
+        return is_key_frame(getattr(receiver, _CODECS)[packet.payload_type].name, frame.data)
+
+    buffer = MarkerJitterBuffer(stock.capacity, hand_over, is_key=is_key)
+    setattr(receiver, _BUFFER, buffer)
+    ask_until_given_up(receiver, lambda: buffer.start)
+    return True
+
+
+def is_key_frame(codec: str, data: bytes) -> bool:
+    """Whether an encoded frame needs no earlier one; True also for codecs that are not known.
+
+    Args:
+        codec: as RTP names it, "VP8" (RFC 6386 section 9.1) or "H264" (units with start codes).
+        data: the whole frame.
+    """
+    if codec == "VP8":
+        return bool(data) and data[0] & 1 == 0
+    if codec == "H264":
+        units = data.split(b"\0\0\1")[1:]
+        return any(unit and unit[0] & 0x1F in _KEY_UNITS for unit in units)
     return True
 
 

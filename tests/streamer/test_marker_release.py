@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from aiortc import RTCRtpReceiver
@@ -10,7 +11,7 @@ from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
 
 import streamer.marker_release
-from streamer.marker_release import MarkerJitterBuffer, release_on_marker
+from streamer.marker_release import MarkerJitterBuffer, is_key_frame, release_on_marker
 
 CAPACITY = 512
 
@@ -162,6 +163,40 @@ def test_a_packet_that_stays_away_is_given_up_with_its_frame_and_a_key_frame_ask
     assert buffer.add(frames[2][1]) == (False, None)
 
 
+def test_a_key_frame_is_asked_for_again_until_one_comes() -> None:
+    now = [0.0]
+    buffer = MarkerJitterBuffer(
+        CAPACITY,
+        lambda _, frame: None,
+        patience_s=5.0,
+        key_again_s=3.0,
+        clock=lambda: now[0],
+        is_key=lambda _, frame: frame.data == b"19.0 ",
+    )
+    asked: list[float] = []
+    for i, one in enumerate(flat(frames_of([1] * 30))):
+        now[0] = float(i)
+        if i != 3 and buffer.add(one)[0]:
+            asked.append(now[0])
+    assert asked == [9.0, 12.0, 15.0, 18.0]
+
+
+@pytest.mark.parametrize(
+    ("codec", "data", "is_key"),
+    [
+        ("VP8", b"\x10\x02\x00\x9d\x01\x2a", True),
+        ("VP8", b"\x11\x02\x00", False),
+        ("VP8", b"", False),
+        ("H264", b"\0\0\0\1\x67abc\0\0\0\1\x68a\0\0\0\1\x65abc", True),
+        ("H264", b"\0\0\0\1\x41abc", False),
+        ("H264", b"", False),
+        ("AV1", b"\x12", True),
+    ],
+)
+def test_a_key_frame_is_known_by_its_first_bytes(codec: str, data: bytes, is_key: bool) -> None:
+    assert is_key_frame(codec, data) == is_key
+
+
 def test_a_packet_much_too_late_does_not_make_the_buffer_begin_anew() -> None:
     frames = frames_of([1] * 150)
     packets = [*flat(frames), packet(10, frames[10][0].timestamp, b"late", marker=True)]
@@ -213,13 +248,14 @@ def test_one_receiver_gets_the_buffer_and_others_keep_theirs() -> None:
 def test_frames_handed_over_early_reach_the_decoder_in_order_with_mapped_times() -> None:
     receiver = RTCRtpReceiver("video", Transport())  # type: ignore[arg-type]
     release_on_marker(receiver)
-    receiver._RTCRtpReceiver__codecs[97] = "codec"  # type: ignore[attr-defined]
+    vp8 = SimpleNamespace(name="VP8")
+    receiver._RTCRtpReceiver__codecs[97] = vp8  # type: ignore[attr-defined]
     frames = frames_of([1, 1])
     buffer = receiver._RTCRtpReceiver__jitter_buffer  # type: ignore[attr-defined]
     buffer.add(frames[0][0])
     _, last = buffer.add(frames[1][0])
     codec, frame = receiver._RTCRtpReceiver__decoder_queue.get_nowait()  # type: ignore[attr-defined]
-    assert (codec, frame.data, frame.timestamp) == ("codec", b"0.0 ", 0)
+    assert (codec, frame.data, frame.timestamp) == (vp8, b"0.0 ", 0)
     assert last is not None
     assert (last.data, last.timestamp) == (b"1.0 ", 6000)
 
