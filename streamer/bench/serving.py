@@ -1,0 +1,94 @@
+"""The real server in a process of its own, with any engine: what the measurements talk to."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvloop
+
+from streamer.compute import ComputeProcess, ComputeSettings
+from streamer.engine import EngineSettings
+from streamer.errors import StreamerError
+from streamer.server import aiortc_peers, serve
+from streamer.server_config import ServerConfig, read_config
+
+_MODEL = "streamer.live_engine:load_live_engine"
+_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningServer:
+    """A server that takes sessions.
+
+    Attributes:
+        address: to begin them at.
+        pid: of its process; the model's is a child of that.
+    """
+
+    address: str
+    pid: int
+
+
+@asynccontextmanager
+async def running_server(engine: str, options: Sequence[str]) -> AsyncIterator[RunningServer]:
+    """A warm server on a free port of 127.0.0.1, ended afterwards.
+
+    Args:
+        engine: 'module:function' that makes a `LiveEngine`; empty for the model of the options.
+        options: of `python -m streamer.server`.
+
+    Raises:
+        StreamerError: it ended before it was ready; its own words are above.
+    """
+    command = ["-m", "streamer.bench.serving", engine, "--port", "0", *options]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    address = ""
+    try:
+        while (line := (await process.stdout.readline()).decode().strip()) != "ready":
+            if not line:
+                raise StreamerError("the server ended before it was ready; see what it said above")
+            if line.startswith("open "):
+                address = line.removeprefix("open ")
+        yield RunningServer(address=address, pid=process.pid)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), _PATIENCE_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _run(engine: str, config: ServerConfig) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    model = EngineSettings(model=config.model, device=config.device, runtime=config.runtime)
+    arguments: tuple[object, ...] = () if engine else (model,)
+    compute = ComputeProcess(ComputeSettings(engine=engine or _MODEL, arguments=arguments))
+    await serve(
+        config, compute=compute, make_peer=aiortc_peers(config), tell=_tell, stopping=stopping
+    )
+
+
+def _tell(line: str) -> None:
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve with the engine that is named first, with the options that follow, until SIGTERM."""
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
+    uvloop.run(_run(arguments[0], read_config(arguments[1:])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
