@@ -26,6 +26,7 @@ from streamer.live import ComputeStream, FaceState
 from streamer.marker_release import release_on_marker
 from streamer.offers import OfferError
 from streamer.outgoing import OutgoingSettings, OutgoingTrack
+from streamer.playout_delay import show_at_once
 
 _LOGGER = logging.getLogger(__name__)
 CHANNEL = "control"
@@ -198,13 +199,14 @@ class Peer:
                 "tracks; offer one video track and at most one audio track"
             )
         for transceiver in connection.getTransceivers():
-            self._prepare(transceiver)
+            self._prepare(transceiver, offer_sdp)
 
-    def _prepare(self, transceiver: RTCRtpTransceiver) -> None:
+    def _prepare(self, transceiver: RTCRtpTransceiver, offer_sdp: str) -> None:
         if transceiver.kind == "audio":
             self._connection.addTrack(self._audio)
             return
         self._connection.addTrack(self._outgoing)
+        show_at_once(transceiver, offer_sdp)
         if self._settings.is_released_on_marker:
             release_on_marker(transceiver.receiver)
 

@@ -7,10 +7,11 @@ from typing import Any
 from jsonargparse import auto_cli
 from rich.console import Console
 
+from streamer.bench.live import live
 from streamer.bench.offline import offline
 from streamer.errors import StreamerError
 
-COMMANDS: tuple[Callable[..., Any], ...] = (offline,)
+COMMANDS: tuple[Callable[..., Any], ...] = (live, offline)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from webclient.browser import (
+from streamer.bench.browser import (
     FLAGS,
     KEEP_PEERS,
     NUM_DECODED,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from webclient.browser import (
+from streamer.bench.browser import (
     KEEP_PEERS,
     NUM_DECODED,
     PATIENCE_S,

@@ -28,18 +28,28 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
 ]
 PATIENCE_S = 20
+_POLL_S = 0.02
 KEEP_PEERS = """
 window.peers = [];
+window.stats = null;
 const Original = RTCPeerConnection;
 window.RTCPeerConnection = class extends Original {
   constructor(...given) { super(...given); window.peers.push(this); }
+  createDataChannel(...given) {
+    const channel = super.createDataChannel(...given);
+    channel.addEventListener("message", ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type === "stats") window.stats = message;
+    });
+    return channel;
+  }
 };
 """
-NUM_DECODED = """
+RECEIVED = """
 const report = await window.peers.at(-1).getStats();
-return [...report.values()].find((each) => each.type === 'inbound-rtp' && each.kind === 'video')
-  ?.framesDecoded ?? 0;
+return [...report.values()].find((each) => each.type === 'inbound-rtp' && each.kind === 'video');
 """
+NUM_DECODED = f"return (await (async () => {{ {RECEIVED} }})())?.framesDecoded ?? 0;"
 
 
 def missing_program() -> str | None:
@@ -48,10 +58,16 @@ def missing_program() -> str | None:
 
 
 class Browser:
-    """One window; its pages are asked by scripts."""
+    """One window; its pages are asked by scripts.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: of the WebDriver.
+        pid: of its process, the parent of the browser's.
+    """
+
+    def __init__(self, address: str, pid: int) -> None:
         self._address = address
+        self.pid = pid
 
     def _send(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         data = json.dumps(body or {}).encode() if method == "POST" else None
@@ -93,6 +109,7 @@ class Browser:
             if time.monotonic() > until:
                 state = self.script("return document.getElementById('state')?.textContent")
                 raise AssertionError(f"stayed false: {condition}; the page says {state!r}")
+            time.sleep(_POLL_S)
         return value
 
     def click(self, selector: str) -> None:
@@ -146,7 +163,7 @@ def open_browser(flags: list[str] = FLAGS) -> Iterator[Browser]:
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     folder = Path(tempfile.mkdtemp(prefix="page-test-"))
     try:
-        browser = Browser(f"http://127.0.0.1:{_port(driver)}")
+        browser = Browser(f"http://127.0.0.1:{_port(driver)}", driver.pid)
         browser.begin(folder, flags)
         try:
             yield browser
