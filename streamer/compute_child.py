@@ -194,7 +194,8 @@ class _Desk:
         times_s = {**header["times_s"], "taken": time.monotonic()}
         frame = TimedFrame(image=image, number=header["number"], times_s=times_s)
         try:
-            result = self._engine.process(name, frame)
+            with session.frames.working():
+                result = self._engine.process(name, frame)
             told = {"number": result.number, "face": result.face, "times_s": dict(result.times_s)}
             session.results.write(result.image, told)
         except Exception as error:

@@ -1,9 +1,12 @@
-"""One life of the compute process as the event loop sees it, and the sessions' ways to it."""
+"""One life of the compute process as the event loop sees it."""
 
 import asyncio
+import logging
 import multiprocessing
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,132 +22,58 @@ from streamer.compute_child import (
 )
 from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.frame_slot import Bell, FrameSlot
-from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
-from streamer.mailbox import Mailbox
+from streamer.live import Picture, SessionSettings
+from streamer.slot_stream import SlotStream
+from streamer.watchdog import Patience, Suspect, Watchdog, Work
 
 _UNASKED = -1
 
 
-class SlotStream:
-    """A `ComputeStream` over two slots of shared memory."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A request without an answer; `about` is the session or the portrait."""
 
-    def __init__(self, session: str, slots: tuple[FrameSlot, FrameSlot], link: "ComputeLink"):
-        self._session = session
-        self._frames, self._results = slots
-        self._link = link
-        self._mailbox = Mailbox[LiveResult]()
-        self._still: Picture | None = None
-
-    @property
-    def still(self) -> Picture:
-        """See `ComputeStream`."""
-        if self._still is None:
-            raise SessionFailedError("this session was not opened")
-        return self._still
-
-    @property
-    def num_put(self) -> int:
-        """Frames offered."""
-        return self._frames.num_put
-
-    @property
-    def num_dropped(self) -> int:
-        """Of those, replaced by a newer one before the model took them."""
-        return self._frames.num_dropped
-
-    @property
-    def num_results_dropped(self) -> int:
-        """Results replaced by a newer one before `get` handed them out."""
-        return self._mailbox.num_dropped
-
-    async def open(self, settings: SessionSettings) -> None:
-        """Begin the session there; afterwards the slots have no name that could stay behind."""
-        addresses = [
-            SlotAddress(name=slot.name, capacity=slot.capacity)
-            for slot in (self._frames, self._results)
-        ]
-        await self._link.ask("open", self._session, settings, *addresses)
-        self._frames.unlink()
-        self._results.unlink()
-        taken = self._results.read()
-        if taken is None:
-            raise SessionFailedError("the model gave no still portrait for this session")
-        self._still = taken[0]
-
-    def put(self, frame: TimedFrame) -> None:
-        """See `ComputeStream`; a frame for a session that ended is dropped.
-
-        Raises:
-            FrameSlotError: larger than what frames may be.
-        """
-        if not self._mailbox.is_closed:
-            header = {"number": frame.number, "times_s": dict(frame.times_s)}
-            self._frames.write(frame.image, header)
-            self._link.ring()
-
-    async def get(self) -> LiveResult:
-        """See `ComputeStream`.
-
-        Raises:
-            ComputeLostError: the process died.
-            SessionFailedError: the engine failed on this session.
-            MailboxClosedError: the stream was closed meanwhile.
-        """
-        return await self._mailbox.get()
-
-    def collect(self) -> bool:
-        """Fetch the newest result, if there is one."""
-        if self._still is None or self._mailbox.is_closed:
-            return False
-        if (taken := self._results.read()) is None:
-            return False
-        image, header = taken
-        self._mailbox.put(LiveResult(image=image, **header))
-        return True
-
-    async def update(self, settings: SessionSettings) -> None:
-        """See `ComputeStream`."""
-        await self._link.ask("update", self._session, settings)
-
-    async def reference(self, action: ReferenceAction) -> None:
-        """See `ComputeStream`."""
-        await self._link.ask("reference", self._session, action)
-
-    async def close(self) -> None:
-        """See `ComputeStream`; a second time, or after a loss, does nothing."""
-        if self._mailbox.is_closed:
-            return
-        self.end()
-        with suppress(ComputeLostError):
-            await asyncio.shield(self._link.forget(self._session, self))
-
-    def end(self, error: StreamerError | None = None) -> None:
-        """Have `get` raise, and give the memory back."""
-        if not self._mailbox.is_closed:
-            self._mailbox.close(error)
-            self._frames.close()
-            self._results.close()
+    answer: asyncio.Future[Any]
+    work: Work
+    about: str
 
 
 class ComputeLink:
-    """Starts one compute process, asks it, notices its end.
+    """Starts one compute process, asks it, notices its end, and ends it when it hangs.
 
     Args:
         factory: of its engine.
         on_lost: called once when it ends without having been told to.
+        patience: how long it may be silent with work before it.
+        clock: seconds, for that.
+
+    Attributes:
+        num_results: that came back.
+        suspect: what it worked for when it was lost.
     """
 
-    def __init__(self, factory: EngineFactory, on_lost: Callable[["ComputeLink"], None]) -> None:
+    def __init__(
+        self,
+        factory: EngineFactory,
+        on_lost: Callable[["ComputeLink"], None],
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.num_results = 0
+        self.suspect = Suspect()
         self._factory = factory
         self._on_lost = on_lost
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._watchdog = Watchdog(self._patience, clock())
+        self._check: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._is_over = False
         self._requests: Connection | None = None
         self._bell: Bell | None = None
         self._process: multiprocessing.context.SpawnProcess | None = None
         self._readers: list[int] = []
-        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._asked: dict[int, _Asked] = {}
         self._num_asked = 0
         self._streams: dict[str, SlotStream] = {}
 
@@ -170,21 +99,28 @@ class ComputeLink:
         self._bell, child_bell = Bell.pair()
         arguments = (self._factory, child_requests, child_bell)
         self._process = context.Process(target=serve, args=arguments, name="compute", daemon=True)
-        warm = self._asked[READY] = self._loop.create_future()
+        warm = self._loop.create_future()
+        self._asked[READY] = _Asked(answer=warm, work="start", about="")
         try:
             await _finished(asyncio.ensure_future(asyncio.to_thread(self._process.start)))
             self._listen(self._requests.fileno(), self._read_answers)
             self._listen(self._bell.fileno(), self._read_results)
             self._listen(self._process.sentinel, self._lose)
             child_requests.close()  # from here on, its end is the end of the connection
+            self._watch()
             await warm
         finally:
             self._asked.pop(READY, None)
             child_requests.close()
             child_bell.close()
 
-    async def ask(self, kind: RequestKind, *arguments: object) -> Any:
+    async def ask(self, kind: RequestKind, about: str, *arguments: object) -> Any:
         """Ask the process for something and wait for its answer.
+
+        Args:
+            kind: of the request.
+            about: the session, or the portrait's hash.
+            arguments: that the process is given beside the session.
 
         Raises:
             ComputeLostError: the process died.
@@ -193,8 +129,12 @@ class ComputeLink:
         if self._is_over or self._requests is None:
             raise _lost()
         self._num_asked += 1
-        request = Request(number=self._num_asked, kind=kind, arguments=arguments)
-        answer = self._asked[request.number] = self._loop.create_future()
+        is_portrait = kind == "add_portrait"
+        given = arguments if is_portrait else (about, *arguments)
+        request = Request(number=self._num_asked, kind=kind, arguments=given)
+        answer = self._loop.create_future()
+        work: Work = "portraits" if is_portrait else "frames"
+        self._asked[request.number] = _Asked(answer=answer, work=work, about=about)
         try:
             self._requests.send(request)
         except OSError:
@@ -204,13 +144,13 @@ class ComputeLink:
         finally:
             self._asked.pop(request.number, None)
 
-    async def add_portrait(self, image: Picture, face: int | None) -> str:
+    async def add_portrait(self, image: Picture, face: int | None, about: str = "") -> str:
         """See `LiveEngine.add_portrait`; the picture goes through shared memory."""
         slot = FrameSlot.create(image.nbytes)
         try:
             slot.write(image, {})
             address = SlotAddress(name=slot.name, capacity=slot.capacity)
-            known: str = await self.ask("add_portrait", address, face)
+            known: str = await self.ask("add_portrait", about, address, face)
             return known
         finally:
             slot.close()
@@ -290,36 +230,76 @@ class ComputeLink:
             stream = self._streams.pop(message.session, None)
             if stream is not None:
                 stream.end(SessionFailedError(message.sentence))
+            self._watchdog.hear("frames", self._clock())
             return
-        answer = self._asked.get(message.number)
-        if answer is None or answer.done():
+        asked = self._asked.get(message.number)
+        if asked is None:
+            return
+        self._watchdog.hear(asked.work, self._clock())
+        if asked.answer.done():
             return
         if message.error is None:
-            answer.set_result(message.value)
+            asked.answer.set_result(message.value)
         else:
-            answer.set_exception(message.error)
+            asked.answer.set_exception(message.error)
 
     def _read_results(self) -> None:
         if self._bell is not None:
             self._bell.silence()
-        self.num_results += sum(stream.collect() for stream in self._streams.values())
+        num_results = sum(stream.collect() for stream in self._streams.values())
+        self.num_results += num_results
+        if num_results:
+            self._watchdog.hear("frames", self._clock())
+
+    def _watch(self) -> None:
+        """End a process that does nothing, again and again until it is over."""
+        if self._is_over:
+            return
+        self._check = self._loop.call_later(self._patience.check_s, self._watch)
+        waiting = {asked.work for asked in self._asked.values()}
+        if any(stream.is_waiting for stream in self._streams.values()):
+            waiting.add("frames")
+        work = self._watchdog.overdue(waiting, self._clock())
+        if work is not None and self._process is not None:
+            logging.getLogger(__name__).error(
+                "the compute process did nothing for %g s with work before it (%s); it is killed",
+                self._patience.of(work),
+                work,
+            )
+            self._process.kill()
+            self._lose()
+
+    def _suspected(self) -> Suspect:
+        """Encodings are rare, so one under way is suspected before a frame in hand."""
+        asked = list(self._asked.values())
+        suspects = [Suspect(name=one.about) for one in asked if one.work == "portraits"]
+        suspects += [
+            Suspect(name=name, num_results=stream.num_results)
+            for name, stream in self._streams.items()
+            if stream.is_at_work
+        ]
+        suspects += [Suspect(name=one.about) for one in asked if one.work == "frames"]
+        return next(iter(suspects), Suspect())
 
     def _lose(self) -> None:
         if not self._is_over:
+            self.suspect = self._suspected()
             self._give_up()
             self._on_lost(self)
 
     def _give_up(self) -> None:
         self._is_over = True
+        if self._check is not None:
+            self._check.cancel()
         for descriptor in self._readers:
             self._loop.remove_reader(descriptor)
         self._readers.clear()
         for stream in self._streams.values():
             stream.end(_lost())
         self._streams.clear()
-        for answer in self._asked.values():
-            if not answer.done():
-                answer.set_exception(_lost())
+        for asked in self._asked.values():
+            if not asked.answer.done():
+                asked.answer.set_exception(_lost())
 
 
 def _lost() -> ComputeLostError:

@@ -9,8 +9,8 @@ Order of the stores is what x86-64 guarantees; elsewhere the bell's system call 
 import json
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, cast
 
@@ -19,8 +19,8 @@ import numpy as np
 from streamer.errors import StreamerError
 from streamer.live import Picture
 
-_WORDS = 8  # newest number, number taken, marks of both pictures, lengths of both headers
-_NEWEST, _TAKEN, _MARK, _LENGTH = 0, 1, 2, 4
+_WORDS = 8  # newest number, number taken, marks of both pictures, lengths of both headers, at work
+_NEWEST, _TAKEN, _MARK, _LENGTH, _AT_WORK = 0, 1, 2, 4, 6
 _WORD_BYTES = 8
 _HEADER_BYTES = 4096
 _SHARED_MEMORY = "/dev/shm"
@@ -58,13 +58,21 @@ class FrameSlot:
             FrameSlotError: the machine has not that much shared memory left.
         """
         size = _start(2, capacity)
+        full = FrameSlotError(
+            f"{_SHARED_MEMORY} has no {size >> 20} MB left for a camera's frames; give it more "
+            "(docker: --shm-size=1g) or allow fewer sessions"
+        )
         space = os.statvfs(_SHARED_MEMORY)
         if space.f_bavail * space.f_frsize < size:
-            raise FrameSlotError(
-                f"{_SHARED_MEMORY} has no {size >> 20} MB left for a camera's frames; give it more "
-                "(docker: --shm-size=1g) or allow fewer sessions"
-            )
-        return cls(SharedMemory(create=True, size=size), capacity)
+            raise full
+        memory = SharedMemory(create=True, size=size)
+        try:
+            _reserve(memory)
+        except OSError as error:
+            memory.close()
+            memory.unlink()
+            raise full from error
+        return cls(memory, capacity)
 
     @classmethod
     def attach(cls, name: str, capacity: int) -> "FrameSlot":
@@ -77,6 +85,20 @@ class FrameSlot:
     def has_new(self) -> bool:
         """Whether a picture waits that was not read yet."""
         return self._words[_NEWEST] != self._words[_TAKEN]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the reader works on what it read, also where it died over it."""
+        return bool(self._words[_AT_WORK])
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The reader's work on what it read; the other end can see it."""
+        self._words[_AT_WORK] = 1
+        try:
+            yield
+        finally:
+            self._words[_AT_WORK] = 0
 
     def write(self, image: Picture, header: Mapping[str, Any]) -> None:
         """Replace the waiting picture.
@@ -161,6 +183,19 @@ class FrameSlot:
 def _start(place: int, capacity: int) -> int:
     rounded = -(-(_HEADER_BYTES + capacity) // _WORD_BYTES) * _WORD_BYTES
     return _WORDS * _WORD_BYTES + place * rounded
+
+
+def _reserve(memory: SharedMemory) -> None:
+    """Have every page now: without, one that is missing later ends the process by SIGBUS.
+
+    Raises:
+        OSError: there is not enough.
+    """
+    descriptor = os.open(os.path.join(_SHARED_MEMORY, memory.name), os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, memory.size)
+    finally:
+        os.close(descriptor)
 
 
 class Bell:

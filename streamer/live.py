@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,3 +163,21 @@ class Compute(Protocol):
     async def stop(self) -> None:
         """End the process; nothing of it stays behind."""
         ...
+
+
+@runtime_checkable
+class CanFail(Protocol):
+    """A `Compute` that may be given up for good."""
+
+    @property
+    def failure(self) -> str:
+        """Why, one sentence; empty while there is hope."""
+        ...
+
+
+def why_not_ready(compute: Compute) -> str:
+    """A sentence for those who would begin a session now; empty where they can."""
+    if compute.is_ready:
+        return ""
+    failure = compute.failure if isinstance(compute, CanFail) else ""
+    return failure or "the model is warming up; try again in a moment"

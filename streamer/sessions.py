@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from streamer.consent import CONSENT_SHA256, SessionLog
 from streamer.errors import StreamerError
-from streamer.live import Compute
+from streamer.live import Compute, why_not_ready
 from streamer.peering import PeerFactory, Recorder
 from streamer.portraits import Portrait, Portraits
 from streamer.prometheus import ServerMetrics
@@ -85,8 +85,8 @@ class Sessions:
             NotReadyError: the model is not warm.
             FullError: at the limit.
         """
-        if not self._services.compute.is_ready:
-            raise NotReadyError("the model is warming up; try again in a moment")
+        if reason := why_not_ready(self._services.compute):
+            raise NotReadyError(reason)
         if len(self) >= self._services.config.max_sessions:
             raise FullError("all places are taken; try again in a moment")
 

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from streamer.consent import CONSENT_SHA256, CONSENT_TEXT, SessionLog, is_consent
 from streamer.controls import controls_schema
-from streamer.errors import ComputeLostError, OutputError, PortraitError, StreamerError
+from streamer.errors import ComputeLostError, ModelError, OutputError, PortraitError, StreamerError
 from streamer.ice import ice_servers
-from streamer.live import Compute
+from streamer.live import Compute, why_not_ready
 from streamer.messages import MAX_ID_LENGTH, MessageError, read_json_object
 from streamer.offers import OfferError, check_offer, ufrags
 from streamer.peering import Peer as Peer
@@ -163,7 +163,7 @@ async def post_portrait(request: web.Request) -> web.Response:
         raise HttpError(413, "too_large", str(error)) from error
     except PortraitError as error:
         raise HttpError(422, "bad_portrait", str(error)) from error
-    except ComputeLostError:
+    except (ComputeLostError, ModelError):
         pass  # the session looks again
     services.portraits.keep(portrait)
     location = f"/api/portraits/{portrait.identifier}/picture"
@@ -218,7 +218,7 @@ async def open_session(
         )
     except FullError as error:
         raise HttpError(503, "full", str(error), later) from error
-    except (NotReadyError, ComputeLostError) as error:
+    except (NotReadyError, ComputeLostError, ModelError) as error:
         raise HttpError(503, "not_ready", str(error), later) from error
     except OutputError as error:
         raise HttpError(503, "no_record", str(error), later) from error
@@ -266,9 +266,8 @@ async def get_health(request: web.Request) -> web.Response:
 
 async def get_readiness(request: web.Request) -> web.Response:
     """Whether sessions can begin."""
-    if not request.app[SERVICES].compute.is_ready:
-        later = {"Retry-After": RETRY_AFTER_S}
-        raise HttpError(503, "not_ready", "the model is warming up; try again in a moment", later)
+    if reason := why_not_ready(request.app[SERVICES].compute):
+        raise HttpError(503, "not_ready", reason, {"Retry-After": RETRY_AFTER_S})
     return web.json_response({"status": "ready", "sessions": len(request.app[SESSIONS])})
 
 

@@ -84,6 +84,7 @@ class FakeCompute:
 
     def __init__(self) -> None:
         self.is_ready = True
+        self.failure = ""
         self.streams: dict[str, FakeStream] = {}
         self.told: Callable[[bool], Awaitable[None]] | None = None
 

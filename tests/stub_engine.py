@@ -12,7 +12,7 @@ from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings,
 
 PLAIN, FAIL, HOLD, DIE = 0, 1, 2, 3
 HOLD_OPENING = 0.125
-HOLD_PORTRAIT = 254
+HOLD_PORTRAIT, DIE_PORTRAIT = 254, 253
 
 
 def frame(number: int, order: int = PLAIN, shape: tuple[int, int] = (4, 6)) -> TimedFrame:
@@ -44,6 +44,8 @@ class StubEngine:
             raise PortraitError("no face found in the portrait")
         if image.max() == 255:
             raise ZeroDivisionError("a fault of the engine")
+        if image.max() == DIE_PORTRAIT:
+            os.kill(os.getpid(), signal.SIGKILL)
         if image.max() == HOLD_PORTRAIT:
             Path(self.gate).read_bytes()
         name = hashlib.sha256(image.tobytes()).hexdigest() + (f"-{face}" if face else "")
@@ -103,6 +105,12 @@ def make_dead() -> StubEngine:
     """As where the driver crashes while the model is loaded."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
+
+
+def make_stuck(gate: str) -> StubEngine:
+    """As where the driver hangs while the model is loaded."""
+    Path(gate).read_bytes()
+    raise AssertionError("nobody opens the gate")
 
 
 def make_countdown(folder: str) -> StubEngine:

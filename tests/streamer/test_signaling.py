@@ -369,3 +369,15 @@ def test_a_full_disk_means_no_session(tmp_path: Path) -> None:
         assert stage.peers.made[0].is_closed
 
     run(scene, tmp_path, recorder=FakeRecorder(), limits=Limits())
+
+
+def test_a_model_that_was_given_up_is_told_with_the_reason(tmp_path: Path) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.compute.is_ready = False
+        stage.compute.failure = "the model cannot be kept running (no such device)"
+        assert await error_of(await stage.client.get("/readyz")) == (503, "not_ready")
+        status, told = await stage.begin()
+        assert (status, told["error"]["code"]) == (503, "not_ready")
+        assert "no such device" in told["error"]["message"]
+
+    run(scene, tmp_path)
