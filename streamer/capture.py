@@ -62,6 +62,7 @@ class Capture:
         stream: called for where frames go now; None while there is nowhere.
         executor: where pictures are converted, never the event loop.
         settings: mirroring and size.
+        on_frame: told every picture that goes to the model.
 
     Attributes:
         num_received: pictures that the track gave.
@@ -74,7 +75,10 @@ class Capture:
         stream: Callable[[], ComputeStream | None],
         executor: Executor,
         settings: CaptureSettings | None = None,
+        *,
+        on_frame: Callable[[TimedFrame], None] | None = None,
     ) -> None:
+        self._on_frame = on_frame
         self._stream = stream
         self._executor = executor
         self._settings = settings or CaptureSettings()
@@ -144,6 +148,8 @@ class Capture:
             self.num_dropped += 1
         else:
             stream.put(timed)
+            if self._on_frame is not None:
+                self._on_frame(timed)
 
     def _captured_s(self, frame: VideoFrame, received_s: float) -> float:
         if frame.pts is None or not frame.time_base:

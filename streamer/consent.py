@@ -14,8 +14,8 @@ CONSENT_TEXT = (
     "I am allowed to use this portrait: it shows me, or a person who agreed to this use, or "
     "nobody real. I will not use the result to deceive or to harm anyone, and I will not remove "
     "the label that says the video is made by AI. My camera picture is processed on this server "
-    "and not kept. The server records when the session began and ended, from which address, and "
-    "a fingerprint of the portrait."
+    "and not kept, save in a recording that I start myself. The server records when the session "
+    "began and ended, from which address, and a fingerprint of the portrait."
 )
 CONSENT_SHA256 = hashlib.sha256(CONSENT_TEXT.encode()).hexdigest()
 

@@ -9,6 +9,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
+from streamer.taps import Taps
+
 MOST_DELAY_S = 2.0
 _FRAME_S = 0.02
 
@@ -19,6 +21,7 @@ class DelayedAudio(MediaStreamTrack):
     Args:
         delay_s: called for how long, at every frame; never more than two seconds count.
         clock: `time.monotonic`, or another in tests.
+        taps: told every frame that leaves.
 
     Attributes:
         num_dropped: frames overwritten because nobody fetched them.
@@ -27,11 +30,15 @@ class DelayedAudio(MediaStreamTrack):
     kind = "audio"
 
     def __init__(
-        self, delay_s: Callable[[], float], clock: Callable[[], float] = time.monotonic
+        self,
+        delay_s: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+        taps: Taps | None = None,
     ) -> None:
         super().__init__()
         self._delay_s = delay_s
         self._clock = clock
+        self._taps = taps or Taps()
         self._queued: deque[tuple[float, AudioFrame]] = deque(
             maxlen=int(2 * MOST_DELAY_S / _FRAME_S)
         )
@@ -71,6 +78,7 @@ class DelayedAudio(MediaStreamTrack):
                 await asyncio.sleep(min(missing_s, _FRAME_S))
                 continue
             self._queued.popleft()
+            self._taps.hear(frame)
             return frame
         raise MediaStreamError
 

@@ -9,6 +9,7 @@ from streamer.errors import StreamerError
 from streamer.live import ReferenceAction
 
 MessageId = int | str | None
+RecordingView = Literal["edited", "side_by_side"]
 MAX_ID_LENGTH = 64
 TYPES = ("set", "reference", "portrait", "recording", "ping")
 
@@ -51,9 +52,10 @@ class UsePortrait:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Start or stop recording."""
+    """Start or stop recording; the view counts at the start."""
 
     action: Literal["start", "stop"]
+    view: RecordingView = "edited"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +143,21 @@ def _content(kind: str, values: dict[str, Any], identifier: MessageId) -> Conten
         is_number = isinstance(time, int | float) and not isinstance(time, bool)
         is_good = is_number and -(2**53) < values["time"] < 2**53
         return Ping(time=take("time", "a number", is_good))
+    view = _view(values, identifier) if kind == "recording" else "edited"
     action = values.get("action")
     actions = get_args(ReferenceAction) if kind == "reference" else ("start", "stop")
     is_good = isinstance(action, str) and action in actions
     chosen = take("action", f"one of {', '.join(actions)}", is_good)
-    return Reference(action=chosen) if kind == "reference" else Record(action=chosen)
+    return Reference(action=chosen) if kind == "reference" else Record(action=chosen, view=view)
+
+
+def _view(values: dict[str, Any], identifier: MessageId) -> RecordingView:
+    """The view of a recording that starts, taken out of the message."""
+    if values.get("action") != "start":
+        return "edited"
+    view = values.pop("view", "edited")
+    if not isinstance(view, str) or view not in get_args(RecordingView):
+        raise MessageError(
+            "bad_message", f"view is one of {', '.join(get_args(RecordingView))}", identifier
+        )
+    return view  # type: ignore[return-value]

@@ -15,6 +15,7 @@ from av import VideoFrame
 from streamer.label import LABEL, Label, captioned, notice_card
 from streamer.live import ComputeStream, FaceState, LiveResult, Picture
 from streamer.stage_times import StageTimes
+from streamer.taps import Taps
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class OutgoingTrack(MediaStreamTrack):
         on_face: told when the state of the driver's face changed, at the first result too.
         on_failure: told when results cannot be had or shown, once for each kind of error until
             the next good one.
+        taps: shown every labelled picture, in the executor.
 
     Attributes:
         stage_times: of the frames sent; "encode" is the time from one `recv` to the next call.
@@ -72,12 +74,14 @@ class OutgoingTrack(MediaStreamTrack):
         *,
         on_face: Callable[[FaceState], None] | None = None,
         on_failure: Callable[[Exception], None] | None = None,
+        taps: Taps | None = None,
     ) -> None:
         super().__init__()
         self._executor = executor
         self._settings = settings or OutgoingSettings()
         self._on_face = on_face
         self._on_failure = on_failure
+        self._taps = taps or Taps()
         self._label = Label(self._settings.label)
         self._stream: ComputeStream | None = None
         self._pending: asyncio.Task[LiveResult] | None = None
@@ -158,12 +162,18 @@ class OutgoingTrack(MediaStreamTrack):
         """The labelled frame; the card when the picture cannot be made into one."""
         loop = asyncio.get_running_loop()
         try:
-            frame = await loop.run_in_executor(self._executor, render, shown.image, self._label)
+            frame = await loop.run_in_executor(self._executor, self._render, shown)
         except Exception as error:
             self._fail(error)
-            return await loop.run_in_executor(self._executor, render, self._picture, self._label)
+            card = Shown(image=self._picture)
+            return await loop.run_in_executor(self._executor, self._render, card)
         if shown.result is not None:
             self._succeed(shown.result)
+        return frame
+
+    def _render(self, shown: Shown) -> VideoFrame:
+        frame, labelled = render(shown.image, self._label)
+        self._taps.see(frame, labelled, shown.result)
         return frame
 
     def _succeed(self, result: LiveResult) -> None:
@@ -205,8 +215,8 @@ def _retrieve(task: asyncio.Task[LiveResult]) -> None:
         task.exception()
 
 
-def render(image: Picture, label: Label) -> VideoFrame:
-    """A labelled picture as the encoder takes it: YUV 4:2:0, of even size.
+def render(image: Picture, label: Label) -> tuple[VideoFrame, Picture]:
+    """A labelled picture as the encoder takes it, YUV 4:2:0, of even size; and in RGB.
 
     Raises:
         ValueError: not an (H, W, 3) uint8 picture of at least 2 × 2 pixels.
@@ -215,4 +225,5 @@ def render(image: Picture, label: Label) -> VideoFrame:
         raise ValueError(f"a result is {image.dtype} {image.shape}; expected (H, W, 3) uint8")
     height, width = (side // 2 * 2 for side in image.shape[:2])
     labelled = label.burn_in(image[:height, :width])
-    return VideoFrame.from_ndarray(labelled, format="rgb24").reformat(format="yuv420p")
+    frame = VideoFrame.from_ndarray(labelled, format="rgb24").reformat(format="yuv420p")
+    return frame, labelled

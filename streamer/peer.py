@@ -27,6 +27,7 @@ from streamer.marker_release import release_on_marker
 from streamer.offers import OfferError
 from streamer.outgoing import OutgoingSettings, OutgoingTrack
 from streamer.playout_delay import show_at_once
+from streamer.taps import Taps
 
 _LOGGER = logging.getLogger(__name__)
 CHANNEL = "control"
@@ -102,6 +103,7 @@ class Peer:
     Attributes:
         state: the last one told.
         stream: where controls go now; None before the answer and while the model is lost.
+        taps: for who else is to see what is shown.
     """
 
     def __init__(
@@ -120,11 +122,21 @@ class Peer:
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=list(self._settings.ice_servers))
         )
-        self._capture = Capture(lambda: self.stream, self._executor, self._settings.capture)
-        self._outgoing = OutgoingTrack(
-            self._executor, self._settings.outgoing, on_face=self._on_face, on_failure=self._on_lost
+        self.taps = Taps()
+        self._capture = Capture(
+            lambda: self.stream,
+            self._executor,
+            self._settings.capture,
+            on_frame=self.taps.film,
         )
-        self._audio = DelayedAudio(self._video_delay_s)
+        self._outgoing = OutgoingTrack(
+            self._executor,
+            self._settings.outgoing,
+            on_face=self._on_face,
+            on_failure=self._on_lost,
+            taps=self.taps,
+        )
+        self._audio = DelayedAudio(self._video_delay_s, taps=self.taps)
         self._channel: RTCDataChannel | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -157,6 +169,7 @@ class Peer:
         except Exception as error:
             await self.close("The offer could not be answered.")
             raise OfferError(f"the offer cannot be answered: {error}"[:300]) from error
+        self._draw_unsent()
         self._start(self._watch())
         return connection.localDescription.sdp
 
@@ -209,6 +222,13 @@ class Peer:
         show_at_once(transceiver, offer_sdp)
         if self._settings.is_released_on_marker:
             release_on_marker(transceiver.receiver)
+
+    def _draw_unsent(self) -> None:
+        """Run what the other side does not want back (WHIP), for recordings and viewers."""
+        for transceiver in self._connection.getTransceivers():
+            track = transceiver.sender.track
+            if track is not None and transceiver.currentDirection == "recvonly":
+                self._start(discard(track))
 
     async def _open(self) -> None:
         """Open a stream and show it, unless the peer was closed meanwhile."""
@@ -328,6 +348,7 @@ class Peer:
 
     async def _close(self, message: str) -> None:
         self._tell("closed", message)
+        self.taps.end()
         self._outgoing.stop()
         self._audio.stop()
         tasks = list(self._tasks)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from streamer.live import ComputeStream
+from streamer.messages import RecordingView
 from streamer.server_config import ServerConfig
+from streamer.taps import Taps
 
 SessionState = Literal[
     "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
@@ -38,6 +40,9 @@ class Peer(Protocol):
     stream: ComputeStream | None
     """Where controls go now; None before the answer and while the model is lost."""
 
+    taps: Taps
+    """For who else is to see what is shown; ended with the connection."""
+
     async def answer(self, offer_sdp: str) -> str:
         """Open the stream and answer, all candidates in it.
 
@@ -67,11 +72,30 @@ class PeerFactory(Protocol):
         ...
 
 
-class Recorder(Protocol):
-    """Records sessions on the server's side."""
+@dataclass(frozen=True, kw_only=True)
+class RecordingRequest:
+    """What is recorded.
 
-    async def start(self, session: str) -> None:
-        """Begin.
+    Attributes:
+        session: whose it is.
+        taps: where its pictures and its sound come from.
+        view: the result alone, or beside the camera's picture.
+        size: (width, height) of the result.
+        portrait_sha256: for the signed label.
+    """
+
+    session: str
+    taps: Taps
+    view: RecordingView
+    size: tuple[int, int]
+    portrait_sha256: str
+
+
+class Recorder(Protocol):
+    """Records sessions on the server's side; what still runs when a session ends is kept."""
+
+    async def start(self, request: RecordingRequest) -> str:
+        """Begin; the path of the download below the server's URL.
 
         Raises:
             StreamerError: it cannot, or is recording already.
@@ -82,6 +106,10 @@ class Recorder(Protocol):
         """End; the path of the download below the server's URL.
 
         Raises:
-            StreamerError: nothing is being recorded.
+            StreamerError: nothing is being recorded, or it came to nothing.
         """
+        ...
+
+    def state(self, session: str) -> Mapping[str, Any] | None:
+        """The "recording" of a session's "stats" message; None before its first recording."""
         ...

@@ -121,6 +121,15 @@ class VideoTrack:
         return held.size
 
 
+def untimed(frame: AudioFrame) -> AudioFrame:
+    """A copy without a time: encoders set theirs in the frame, and others may hold the same one."""
+    copy = AudioFrame.from_ndarray(
+        frame.to_ndarray(), format=frame.format.name, layout=frame.layout.name
+    )
+    copy.sample_rate = frame.sample_rate
+    return copy
+
+
 class SoundTrack:
     """AAC, stereo, 48 kHz; late sound is preceded by silence, sound that overlaps is left out."""
 
@@ -144,8 +153,7 @@ class SoundTrack:
                 return 0
             if missing > _TOLERATED_SHIFT_S * _SOUND_HZ:
                 self._add_silence(missing)
-        frame.pts = None
-        for resampled in self._resampler.resample(frame):
+        for resampled in self._resampler.resample(untimed(frame)):
             self._queue(resampled)
         return self._encode(is_last=False)
 

@@ -15,15 +15,19 @@ import uvloop
 from aiohttp import web
 from rich.console import Console
 
+from streamer.downloads import add_recordings
 from streamer.engine import EngineSettings, find_model
 from streamer.errors import UsageError
 from streamer.ice import ice_servers
 from streamer.live import Compute
 from streamer.offline import run_command
 from streamer.peering import Peer, PeerFactory, PeerRequest
+from streamer.provenance import can_sign
+from streamer.recordings import Recordings
 from streamer.security import absolute_url
 from streamer.server_config import ServerConfig, read_config
 from streamer.signaling import create_app
+from streamer.whep import add_whep
 from streamer.whip import add_whip
 
 Tell = Callable[[str], None]
@@ -65,8 +69,12 @@ async def serve(
         UsageError: the address cannot be listened at.
         StreamerError: the model cannot be started.
     """
-    app = create_app(config, compute, make_peer)
+    recordings = Recordings(config) if can_sign() else None
+    app = create_app(config, compute, make_peer, recorder=recordings)
     add_whip(app)
+    add_whep(app)
+    if recordings is not None:
+        add_recordings(app, recordings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     stopped = asyncio.create_task(stopping.wait())

@@ -44,6 +44,11 @@ class Limits:
         connect_s: to a connected peer, from the answer.
         idle_s: without a camera frame.
         session_s: in all.
+        num_viewers: of one session.
+        recording_s: longest recording.
+        recording_bytes: largest recording.
+        num_recordings: on the server; past it the oldest finished one is removed.
+        recording_kept_s: from its end until a recording is removed.
     """
 
     upload_bytes: int = 10 * 2**20
@@ -55,6 +60,11 @@ class Limits:
     connect_s: float = 20.0
     idle_s: float = 30.0
     session_s: float = 3600.0
+    num_viewers: int = 4
+    recording_s: float = 600.0
+    recording_bytes: int = 500_000_000
+    num_recordings: int = 16
+    recording_kept_s: float = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +112,11 @@ class ServerConfig:
         bitrate: of the video that is sent.
         log_folder: session records are appended to sessions.jsonl in it.
         web_folder: the page.
+        recording_folder: recordings go into a private folder in it, removed at the end; None for
+            the system's temporary folder.
+        certificate: PEM file of who signs recordings, with those above it; without it a test
+            certificate, which proves integrity, not origin.
+        key: PEM file of its private key.
     """
 
     host: str = "127.0.0.1"
@@ -120,6 +135,9 @@ class ServerConfig:
     bitrate: Bitrate = field(default_factory=Bitrate)
     log_folder: Path = field(default_factory=default_log_folder)
     web_folder: Path = field(default_factory=_page_folder)
+    recording_folder: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -240,6 +258,10 @@ _RULES: tuple[tuple[Callable[[ServerConfig], bool], str], ...] = (
     (
         lambda c: bool(c.turn.urls) != bool(c.turn.secret),
         "--turn.urls and --turn.secret are needed together",
+    ),
+    (
+        lambda c: (c.certificate is None) != (c.key is None),
+        "--certificate and --key are needed together",
     ),
     (lambda c: not 60 <= c.turn.ttl_s <= 86400, "--turn.ttl_s must be from 60 to 86400"),
 )

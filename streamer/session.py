@@ -21,10 +21,18 @@ from streamer.messages import (
     UsePortrait,
     read_message,
 )
-from streamer.peering import Peer, PeerFactory, PeerRequest, Recorder, SessionState
+from streamer.peering import (
+    Peer,
+    PeerFactory,
+    PeerRequest,
+    Recorder,
+    RecordingRequest,
+    SessionState,
+)
 from streamer.portraits import Portrait, Portraits
 from streamer.prometheus import ServerMetrics
 from streamer.server_config import ServerConfig
+from streamer.taps import Taps
 
 _LOG = logging.getLogger(__name__)
 _MAX_WAITING = 32
@@ -70,6 +78,7 @@ class Session:
 
     Args:
         identifier: unguessable.
+        watch_key: likewise, for viewers; they can end nothing with it.
         portrait: shown first.
         is_mirrored: flip the camera's frames.
         services: see there.
@@ -79,11 +88,13 @@ class Session:
         self,
         identifier: str,
         *,
+        watch_key: str,
         portrait: Portrait,
         is_mirrored: bool,
         services: SessionServices,
     ) -> None:
         self.identifier = identifier
+        self.watch_key = watch_key
         self.state: SessionState = "connecting"
         self.message = _SENTENCES["connecting"]
         self.offer = ""
@@ -105,6 +116,11 @@ class Session:
                 on_message=self.on_message,
             )
         )
+
+    @property
+    def taps(self) -> Taps:
+        """For who else is to see what the session shows."""
+        return self._peer.taps
 
     async def connect(self, offer: str) -> str:
         """The SDP answer.
@@ -249,13 +265,23 @@ class Session:
             raise MessageError("not_available", "this server does not record")
         if content.action == "stop":
             return {"download": await recorder.stop(self.identifier)}
-        await recorder.start(self.identifier)
-        return {}
+        still = self._stream().still
+        request = RecordingRequest(
+            session=self.identifier,
+            taps=self.taps,
+            view=content.view,
+            size=(still.shape[1], still.shape[0]),
+            portrait_sha256=self._portrait.sha256,
+        )
+        return {"download": await recorder.start(request)}
 
     def _stats(self) -> dict[str, Any]:
+        recorder = self._services.recorder
+        recording = None if recorder is None else recorder.state(self.identifier)
         return {
             "fps": 0.0, "received": 0, "dropped": 0, "stages_ms": {}, "load_level": 0,
             **self._peer.stats(),
+            **({} if recording is None else {"recording": dict(recording)}),
         }  # fmt: skip
 
     def _tell_state(self) -> None:

@@ -43,18 +43,44 @@ class Services:
     clock: Callable[[], float] = time.monotonic
 
 
+def new_key() -> str:
+    """24 characters that nobody guesses, fit for addresses."""
+    return secrets.token_urlsafe(18)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionWish:
+    """What a client asks for, consent given.
+
+    Attributes:
+        offer: SDP.
+        portrait: an id of the gallery or of an upload.
+        remote: the visitor's address.
+        is_mirrored: flip the camera's picture.
+        watch_key: for viewers.
+    """
+
+    offer: str
+    portrait: str
+    remote: str
+    is_mirrored: bool = False
+    watch_key: str = field(default_factory=new_key)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SessionRequest:
     """A checked wish for a session: consent was given, the offer was looked through.
 
     Attributes:
         remote: the visitor's address, for the record.
+        watch_key: by which viewers know it; unguessable.
     """
 
     remote: str
     portrait: Portrait
     offer: str
     is_mirrored: bool
+    watch_key: str
 
 
 class Sessions:
@@ -77,6 +103,11 @@ class Sessions:
     def get(self, identifier: str) -> Session | None:
         """The session of that id, while it lasts."""
         return self._sessions.get(identifier)
+
+    def watched(self, key: str) -> Session | None:
+        """The session that viewers know by that key, while it lasts."""
+        sessions = self._sessions.values()
+        return next((each for each in sessions if each.watch_key == key), None)
 
     def check_room(self) -> None:
         """Refuse before any work is done.
@@ -120,9 +151,6 @@ class Sessions:
             return False
         services = self._services
         services.metrics.sessions.set(len(self._sessions))
-        if services.recorder is not None:
-            with contextlib.suppress(StreamerError):
-                await services.recorder.stop(identifier)
         await session.close(message)
         with contextlib.suppress(StreamerError):
             await services.log.write(
@@ -141,7 +169,8 @@ class Sessions:
         """A connected session that is on record; nothing of it stays when either fails."""
         services = self._services
         session = Session(
-            secrets.token_urlsafe(18),
+            new_key(),
+            watch_key=request.watch_key,
             portrait=request.portrait,
             is_mirrored=request.is_mirrored,
             services=SessionServices(

@@ -31,7 +31,14 @@ from streamer.security import (
 )
 from streamer.server_config import ServerConfig
 from streamer.session import Session
-from streamer.sessions import FullError, NotReadyError, Services, SessionRequest, Sessions
+from streamer.sessions import (
+    FullError,
+    NotReadyError,
+    Services,
+    SessionRequest,
+    Sessions,
+    SessionWish,
+)
 
 LABEL = "AI MODIFIED"
 RETRY_AFTER_S = "5"
@@ -188,18 +195,24 @@ async def post_session(request: web.Request) -> web.Response:
     if values.get("type", "offer") != "offer":
         raise HttpError(400, "bad_request", "type must be offer")
     require_consent(values.get("consent"))
-    session, answer = await open_session(
-        sessions, services, offer=offer, name=name, remote=remote_of(request), mirror=is_mirrored
+    wish = SessionWish(
+        offer=offer, portrait=name, remote=remote_of(request), is_mirrored=is_mirrored
     )
+    session, answer = await open_session(sessions, services, wish)
     return web.json_response(
-        {"id": session.identifier, "sdp": answer, "type": "answer"},
+        {
+            "id": session.identifier,
+            "sdp": answer,
+            "type": "answer",
+            "watch": f"/whep/{session.watch_key}",
+        },
         status=201,
         headers={"Location": f"/api/sessions/{session.identifier}"},
     )
 
 
 async def open_session(
-    sessions: Sessions, services: Services, *, offer: str, name: str, remote: str, mirror: bool
+    sessions: Sessions, services: Services, wish: SessionWish
 ) -> tuple[Session, str]:
     """Begin a session, every failure as an answer of HTTP.
 
@@ -208,13 +221,19 @@ async def open_session(
     """
     later = {"Retry-After": RETRY_AFTER_S}
     try:
-        check_offer(offer)
+        check_offer(wish.offer)
         sessions.check_room()
-        portrait = await _portrait(services, name)
+        portrait = await _portrait(services, wish.portrait)
         if portrait is None:
             raise HttpError(422, "unknown_portrait", "there is no such portrait; upload it again")
         return await sessions.open(
-            SessionRequest(remote=remote, portrait=portrait, offer=offer, is_mirrored=mirror)
+            SessionRequest(
+                remote=wish.remote,
+                portrait=portrait,
+                offer=wish.offer,
+                is_mirrored=wish.is_mirrored,
+                watch_key=wish.watch_key,
+            )
         )
     except FullError as error:
         raise HttpError(503, "full", str(error), later) from error

@@ -15,6 +15,7 @@ from streamer.ice import ice_servers
 from streamer.security import HttpError, remote_of
 from streamer.server_config import ServerConfig
 from streamer.session import Session
+from streamer.sessions import SessionWish, new_key
 from streamer.signaling import (
     SERVICES,
     SESSIONS,
@@ -60,17 +61,36 @@ async def post_offer(request: web.Request) -> web.Response:
     session, answer = await open_session(
         request.app[SESSIONS],
         services,
-        offer=re.sub(r"(?m)^a=sendrecv(\r?)$", r"a=sendonly\1", offer),
-        name=request.query.get("portrait", ""),
-        remote=remote_of(request),
-        mirror=False,
+        SessionWish(
+            offer=re.sub(r"(?m)^a=sendrecv(\r?)$", r"a=sendonly\1", offer),
+            portrait=request.query.get("portrait", ""),
+            remote=remote_of(request),
+            watch_key=_watch_key(request),
+        ),
     )
     headers: CIMultiDict[str] = CIMultiDict()
     headers["Location"] = f"/whip/{session.identifier}"
     headers["ETag"] = entity_tag(session)
     for link in ice_links(services.config):
         headers.add("Link", link)
+    headers.add("Link", f'</whep/{session.watch_key}>; rel="related"; title="watch"')
     return web.Response(status=201, text=answer, content_type=SDP_TYPE, headers=headers)
+
+
+def _watch_key(request: web.Request) -> str:
+    """The key that the address asks for, where headers of the answer are not shown; or a new one.
+
+    Raises:
+        HttpError: 400 for one that could be guessed or cannot be in an address, 409 for a used one.
+    """
+    key = request.query.get("watch")
+    if key is None:
+        return new_key()
+    if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", key) is None:
+        raise HttpError(400, "bad_request", "watch must be 16 to 64 letters, digits, - or _")
+    if request.app[SESSIONS].watched(key) is not None:
+        raise HttpError(409, "watch_taken", "another session is watched by that key; choose anew")
+    return key
 
 
 async def delete_ingest(request: web.Request) -> web.Response:
@@ -81,12 +101,21 @@ async def delete_ingest(request: web.Request) -> web.Response:
 
 async def patch_ingest(request: web.Request) -> web.Response:
     """Trickled candidates; a restart is refused with 422 (RFC 9725, 4.3)."""
+    check_entity_tag(request, entity_tag(session_of(request)))
+    return await patch_session(request)
+
+
+def check_entity_tag(request: web.Request, tag: str) -> None:
+    """Refuse an `If-Match` of another ICE generation, or one that asks for a restart.
+
+    Raises:
+        HttpError: 412 or 422.
+    """
     wanted = request.headers.get("If-Match")
     if wanted is not None and wanted.strip('"') == "*":
         raise HttpError(422, "no_restart", "ICE cannot be restarted; begin another session")
-    if wanted is not None and wanted != entity_tag(session_of(request)):
+    if wanted is not None and wanted != tag:
         raise HttpError(412, "wrong_etag", "If-Match is not the ETag of this session")
-    return await patch_session(request)
 
 
 def entity_tag(session: Session) -> str:

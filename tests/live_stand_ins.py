@@ -15,12 +15,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 
 from streamer.consent import CONSENT_SHA256
+from streamer.downloads import add_recordings
 from streamer.errors import ComputeLostError, PortraitError, StreamerError
 from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
-from streamer.peering import PeerRequest
+from streamer.peering import PeerRequest, Recorder, RecordingRequest
 from streamer.portraits import Portraits
+from streamer.recordings import Recordings
 from streamer.server_config import Limits, ServerConfig
 from streamer.signaling import create_app
+from streamer.taps import Taps
+from streamer.whep import add_whep
 from streamer.whip import add_whip
 
 Client = TestClient[web.Request, web.Application]
@@ -119,6 +123,7 @@ class FakePeer:
         self.has_sent = asyncio.Event()
         self.is_closed = False
         self.is_open = True
+        self.taps = Taps()
 
     async def answer(self, offer_sdp: str) -> str:
         self.offer = offer_sdp
@@ -142,6 +147,7 @@ class FakePeer:
     async def close(self, message: str = "") -> None:
         if not self.is_closed:
             self.is_closed = True
+            self.taps.end()
             self.request.on_state("closed", message)
             if self.stream is not None:
                 await self.stream.close()
@@ -165,16 +171,20 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.running: set[str] = set()
 
-    async def start(self, session: str) -> None:
-        if session in self.running:
+    async def start(self, request: RecordingRequest) -> str:
+        if request.session in self.running:
             raise StreamerError("a recording is running already")
-        self.running.add(session)
+        self.running.add(request.session)
+        return "/api/recordings/1"
 
     async def stop(self, session: str) -> str:
         if session not in self.running:
             raise StreamerError("nothing is being recorded")
         self.running.remove(session)
         return "/api/recordings/1"
+
+    def state(self, session: str) -> dict[str, Any] | None:
+        return {"is_recording": True} if session in self.running else None
 
 
 def picture(shade: int = 120, side: int = 96, kind: str = "PNG") -> bytes:
@@ -210,7 +220,7 @@ class Stage:
 
 @asynccontextmanager
 async def served(
-    folder: Path, *, limits: Limits | None = None, recorder: FakeRecorder | None = None, **more: Any
+    folder: Path, *, limits: Limits | None = None, recorder: Recorder | None = None, **more: Any
 ) -> AsyncIterator[Stage]:
     """A server on a free port, with one bundled portrait and a page of two files."""
     web_folder = folder / "web"
@@ -228,5 +238,8 @@ async def served(
     portraits = Portraits(limits, {"P001": bundled})
     app = create_app(config, compute, peers, portraits=portraits, recorder=recorder)
     add_whip(app)
+    add_whep(app)
+    if isinstance(recorder, Recordings):
+        add_recordings(app, recorder)
     async with TestClient(TestServer(app)) as client:
         yield Stage(client, app, compute, peers, folder / "log" / "sessions.jsonl")

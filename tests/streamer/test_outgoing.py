@@ -234,7 +234,7 @@ def test_the_label_is_in_the_corner_at_any_size_and_nowhere_else(size: tuple[int
 
 
 def test_odd_sizes_become_even_for_the_encoder() -> None:
-    frame = render(np.zeros((33, 65, 3), np.uint8), Label())
+    frame, _ = render(np.zeros((33, 65, 3), np.uint8), Label())
     assert (frame.height, frame.width, frame.format.name) == (32, 64, "yuv420p")
 
 
