@@ -137,7 +137,8 @@ def test_a_viewer_that_never_connects_gives_its_place_back(tmp_path: Path) -> No
         taps = stage.peers.made[-1].taps
         made = await stage.client.post(watch, data=RECVONLY, headers=SDP)
         assert made.status == 201
-        await until(lambda: not taps.is_watched)
+        await until(lambda: stage.app[VIEWERS].num_watching == 0)
+        assert not taps.is_watched
         assert (await stage.client.get(made.headers["Location"])).status == 404
 
     run(scene, tmp_path, limits=Limits(connect_s=0.3))
