@@ -28,6 +28,7 @@ from streamer.offers import OfferError
 from streamer.outgoing import OutgoingSettings, OutgoingTrack
 from streamer.playout_delay import show_at_once
 from streamer.taps import Taps
+from streamer.trickle import Fragment
 
 _LOGGER = logging.getLogger(__name__)
 CHANNEL = "control"
@@ -172,6 +173,23 @@ class Peer:
         self._draw_unsent()
         self._start(self._watch())
         return connection.localDescription.sdp
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Try these ways to the client too; after the last ones, or once closed, without effect.
+
+        Names that end in .local are looked up by multicast; nobody waits for that.
+        """
+        if self._closing is None:
+            self._start(self._add_candidates(fragment))
+            await asyncio.sleep(0)
+
+    async def _add_candidates(self, fragment: Fragment) -> None:
+        adding = [self._connection.addIceCandidate(one) for one in fragment.candidates]
+        failures = [one for one in await asyncio.gather(*adding, return_exceptions=True) if one]
+        if failures:
+            _LOGGER.info("%d candidates could not be used: %s", len(failures), failures[0])
+        if fragment.is_last:
+            await self._connection.addIceCandidate(None)
 
     def send(self, text: str) -> bool:
         """Send a text on the "control" channel; whether it was open."""

@@ -8,6 +8,7 @@ from streamer.live import ComputeStream
 from streamer.messages import RecordingView
 from streamer.server_config import ServerConfig
 from streamer.taps import Taps
+from streamer.trickle import Fragment
 
 SessionState = Literal[
     "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
@@ -49,6 +50,10 @@ class Peer(Protocol):
         Raises:
             StreamerError: the offer has nothing that can be answered.
         """
+        ...
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        """Try these ways to the client too; after the last ones, or once closed, without effect."""
         ...
 
     def send(self, text: str) -> bool:

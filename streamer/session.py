@@ -21,6 +21,7 @@ from streamer.messages import (
     UsePortrait,
     read_message,
 )
+from streamer.offers import MAX_CANDIDATES, ufrags
 from streamer.peering import (
     Peer,
     PeerFactory,
@@ -33,6 +34,7 @@ from streamer.portraits import Portrait, Portraits
 from streamer.prometheus import ServerMetrics
 from streamer.server_config import ServerConfig
 from streamer.taps import Taps
+from streamer.trickle import FragmentError, read_fragment
 
 _LOG = logging.getLogger(__name__)
 _MAX_WAITING = 32
@@ -52,6 +54,10 @@ _SENTENCES: dict[SessionState, str] = {
     "recovering": "the model is starting again; this takes a few seconds",
     "closed": "the session has ended",
 }
+
+
+class RestartError(StreamerError):
+    """A client wants other ICE credentials than those it began with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +104,7 @@ class Session:
         self.state: SessionState = "connecting"
         self.message = _SENTENCES["connecting"]
         self.offer = ""
+        self._num_candidates = 0
         self._services = services
         self._portrait = portrait
         self._controls = LiveControls()
@@ -134,6 +141,24 @@ class Session:
                 return await self._peer.answer(offer)
         except TimeoutError as error:
             raise StreamerError("the connection could not be prepared in time") from error
+
+    async def trickle(self, text: str) -> None:
+        """Take in candidates of the client that were not in its offer.
+
+        Args:
+            text: an SDP fragment.
+
+        Raises:
+            FragmentError: it cannot be read, or there were too many.
+            RestartError: it is for another ICE generation than the offer's.
+        """
+        fragment = read_fragment(text, self.offer)
+        if not fragment.ufrags <= ufrags(self.offer):
+            raise RestartError("ICE cannot be restarted; begin another session")
+        self._num_candidates += len(fragment.candidates)
+        if self._num_candidates > MAX_CANDIDATES:
+            raise FragmentError(f"a session takes at most {MAX_CANDIDATES} trickled candidates")
+        await self._peer.add_candidates(fragment)
 
     def watch(self) -> None:
         """Begin to answer messages and to tell figures."""

@@ -14,7 +14,7 @@ from streamer.errors import ComputeLostError, ModelError, OutputError, PortraitE
 from streamer.ice import ice_servers
 from streamer.live import Compute, why_not_ready
 from streamer.messages import MAX_ID_LENGTH, MessageError, read_json_object
-from streamer.offers import OfferError, check_offer, ufrags
+from streamer.offers import OfferError, check_offer
 from streamer.peering import Peer as Peer
 from streamer.peering import PeerFactory as PeerFactory
 from streamer.peering import PeerRequest as PeerRequest
@@ -30,7 +30,7 @@ from streamer.security import (
     shaping_middleware,
 )
 from streamer.server_config import ServerConfig
-from streamer.session import Session
+from streamer.session import RestartError, Session
 from streamer.sessions import (
     FullError,
     NotReadyError,
@@ -39,6 +39,7 @@ from streamer.sessions import (
     Sessions,
     SessionWish,
 )
+from streamer.trickle import FragmentError
 
 LABEL = "AI MODIFIED"
 RETRY_AFTER_S = "5"
@@ -262,7 +263,7 @@ async def delete_session(request: web.Request) -> web.Response:
 
 
 async def patch_session(request: web.Request) -> web.Response:
-    """Trickled candidates: acknowledged; the peer learns the client's from its checks."""
+    """Trickled candidates (RFC 8840) for the connection; an ICE restart is refused."""
     session = session_of(request)
     require_type(request, FRAGMENT_TYPE)
     body = await read_body(request, request.app[SERVICES].config.limits.offer_bytes)
@@ -270,11 +271,12 @@ async def patch_session(request: web.Request) -> web.Response:
         fragment = body.decode()
     except UnicodeDecodeError as error:
         raise HttpError(400, "bad_request", "the fragment is not UTF-8") from error
-    named = ufrags(fragment)
-    if not named:
-        raise HttpError(400, "bad_request", "the fragment has no a=ice-ufrag line")
-    if not named <= ufrags(session.offer):
-        raise HttpError(422, "no_restart", "ICE cannot be restarted; begin another session")
+    try:
+        await session.trickle(fragment)
+    except RestartError as error:
+        raise HttpError(422, "no_restart", str(error)) from error
+    except FragmentError as error:
+        raise HttpError(400, "bad_request", str(error)) from error
     return web.Response(status=204)
 
 

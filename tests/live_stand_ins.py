@@ -24,6 +24,7 @@ from streamer.recordings import Recordings
 from streamer.server_config import Limits, ServerConfig
 from streamer.signaling import create_app
 from streamer.taps import Taps
+from streamer.trickle import Fragment
 from streamer.whep import add_whep
 from streamer.whip import add_whip
 
@@ -119,6 +120,7 @@ class FakePeer:
         self.failure = failure
         self.offer = ""
         self.stream: Any = None
+        self.fragments: list[Fragment] = []
         self.sent: list[str] = []
         self.has_sent = asyncio.Event()
         self.is_closed = False
@@ -132,6 +134,9 @@ class FakePeer:
             raise self.failure
         self.stream = await self.request.open_stream()
         return "v=0\r\na=answer\r\n"
+
+    async def add_candidates(self, fragment: Fragment) -> None:
+        self.fragments.append(fragment)
 
     def send(self, text: str) -> bool:
         if not self.is_open:
