@@ -1,10 +1,13 @@
 """What runs in a replica of the Ray Serve deployment: the engine, one piece of work at a time.
 
+Portraits take seconds to encode and have a thread of their own, so that frames go on meanwhile.
 Nothing here imports Ray; `streamer.ray_cluster` hands the class to it.
 """
 
 import asyncio
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +22,7 @@ from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
 
 _LOG = logging.getLogger(__name__)
+_PORTRAIT_NICENESS = 10
 ReplicaRequest = Literal[
     "reset", "add_portrait", "open", "update", "reference", "process", "close"
 ]  # fmt: skip
@@ -65,7 +69,8 @@ class LiveReplica:
         self._clock = clock
         self._sessions: set[str] = set()
         self._began_s: float | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._frames = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._portraits = ThreadPoolExecutor(1, "portraits", initializer=_give_way)
         self._requests: dict[ReplicaRequest, Callable[..., Any]] = {
             "reset": self._reset,
             "add_portrait": self._add_portrait,
@@ -78,10 +83,10 @@ class LiveReplica:
 
     async def ask(self, kind: ReplicaRequest, *arguments: Any) -> Reply:
         """Do one thing on the engine's thread; what goes wrong is in the reply."""
-        work = self._requests[kind]
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._timed, kind, work, arguments
-        )
+        work, loop = self._requests[kind], asyncio.get_running_loop()
+        if kind == "add_portrait":
+            return await loop.run_in_executor(self._portraits, self._replied, kind, work, arguments)
+        return await loop.run_in_executor(self._frames, self._timed, kind, work, arguments)
 
     async def live(self) -> None:
         """Never answers: who waits for it hears of the replica's end."""
@@ -102,16 +107,22 @@ class LiveReplica:
     ) -> Reply:
         begun_s = self._began_s = self._clock()
         try:
-            value, error = work(*arguments), None
-        except StreamerError as known:
-            value, error = None, known
-        except Exception as unknown:
-            _LOG.exception("the model failed to %s", kind)
-            said = f"({type(unknown).__name__}: {unknown!s:.200})"
-            value, error = None, SessionFailedError(f"the model failed to {kind} {said}")
+            reply = self._replied(kind, work, arguments)
         finally:
             self._began_s = None
-        return Reply(value=value, error=error, clock_s=(begun_s, self._clock()))
+        return replace(reply, clock_s=(begun_s, self._clock()))
+
+    def _replied(
+        self, kind: ReplicaRequest, work: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Reply:
+        try:
+            return Reply(value=work(*arguments))
+        except StreamerError as error:
+            return Reply(error=error)
+        except Exception as error:
+            _LOG.exception("the model failed to %s", kind)
+            said = f"({type(error).__name__}: {error!s:.200})"
+            return Reply(error=SessionFailedError(f"the model failed to {kind} {said}"))
 
     def _reset(self) -> None:
         for session in list(self._sessions):
@@ -157,3 +168,9 @@ class LiveReplica:
     def _check(self, session: str) -> None:
         if session not in self._sessions:
             raise ComputeLostError("this session is not open in this replica any more")
+
+
+def _give_way() -> None:
+    """Let the frames have the processor first; Linux keeps a niceness for each thread."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PORTRAIT_NICENESS)

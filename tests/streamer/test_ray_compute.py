@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -280,3 +281,19 @@ def test_frames_in_memory_that_cannot_be_written_reach_the_engine_writable() -> 
         return seen == [True]
 
     assert asyncio.run(scenario())
+
+
+def test_frames_go_on_while_a_portrait_is_encoded() -> None:
+    async def scenario() -> None:
+        body = LiveReplica(FACTORY)
+        name = (await body.ask("add_portrait", portrait(), None)).value
+        await body.ask("open", "a", SessionSettings(portrait=name))
+        is_done = threading.Event()
+        body._requests["add_portrait"] = lambda *_: is_done.wait(60)
+        encoding = asyncio.ensure_future(body.ask("add_portrait", portrait(8), None))
+        assert (await body.ask("process", "a", frame(0))).error is None
+        assert not encoding.done()
+        is_done.set()
+        assert (await encoding).value is True
+
+    asyncio.run(scenario())
