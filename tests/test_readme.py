@@ -125,7 +125,7 @@ def options(module: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         with pytest.raises(SystemExit) as ended:
             runpy.run_module(module, run_name="__main__")
     assert ended.value.code in (0, None), printed.getvalue()
-    return set(re.findall(r"--[a-z][a-z-]*", printed.getvalue()))
+    return set(re.findall(r"--[a-z](?:[a-z_.-]*[a-z])?", printed.getvalue()))
 
 
 def test_every_option_named_is_an_option_of_its_command(
