@@ -117,6 +117,8 @@ class OutgoingTrack(MediaStreamTrack):
         Raises:
             MediaStreamError: the track was stopped.
         """
+        if self.readyState != "live":
+            raise MediaStreamError
         if self._returned_s is not None:
             self.stage_times.add("encode", time.monotonic() - self._returned_s)
         shown = await self._next()

@@ -220,6 +220,24 @@ def test_a_stopped_track_ends_who_waits_for_it_and_leaves_no_task() -> None:
     asyncio.run(scene())
 
 
+def test_a_stopped_track_asks_its_stream_for_nothing_and_complains_of_nothing() -> None:
+    """The stream is being closed by then, and says so with an error."""
+
+    async def scene(track: OutgoingTrack, told: list[Any]) -> None:
+        stream = StubStream()
+        track.show(stream)
+        await track.recv()
+        stream._results.put_nowait(ComputeLostError("closed"))
+        track.stop()
+        with pytest.raises(MediaStreamError):
+            await track.recv()
+        await asyncio.sleep(0)
+        assert told == []
+        assert stream._results.qsize() == 1
+
+    run_scene(scene)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (48, 64), (128, 192), (480, 640), (1080, 1920)])
 def test_the_label_is_in_the_corner_at_any_size_and_nowhere_else(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 200, np.uint8)
