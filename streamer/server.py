@@ -20,6 +20,7 @@ from streamer.engine import EngineSettings, find_model
 from streamer.errors import UsageError
 from streamer.ice import ice_servers
 from streamer.live import Compute
+from streamer.memory import set_apart
 from streamer.offline import run_command
 from streamer.peering import Peer, PeerFactory, PeerRequest
 from streamer.provenance import can_sign
@@ -85,6 +86,7 @@ async def serve(
         warming = asyncio.create_task(compute.start())
         await asyncio.wait([stopped, warming], return_when=asyncio.FIRST_COMPLETED)
         if await _ended(warming):
+            set_apart()
             tell("ready")
             await stopped
     finally:

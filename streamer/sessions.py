@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from streamer.consent import CONSENT_SHA256, SessionLog
 from streamer.errors import StreamerError
 from streamer.live import Compute, why_not_ready
+from streamer.memory import give_back
 from streamer.peering import PeerFactory, Recorder
 from streamer.portraits import Portrait, Portraits
 from streamer.prometheus import ServerMetrics
@@ -19,6 +20,7 @@ from streamer.server_config import ServerConfig
 from streamer.session import Session, SessionServices
 
 _LOG = logging.getLogger(__name__)
+_TIDY_S = 1.0  # after a session's end, when nothing holds it any more
 
 
 class FullError(StreamerError):
@@ -95,6 +97,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._num_opening = 0
         self._ending: set[asyncio.Task[bool]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
         services.compute.on_change(self._on_compute)
 
     def __len__(self) -> int:
@@ -156,12 +159,16 @@ class Sessions:
             await services.log.write(
                 {**_stamp("stop", identifier), "message": message or session.message}
             )
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(_TIDY_S, self._tidy)
         return True
 
     async def close_all(self) -> None:
         """End every session, and wait for those that are ending."""
         for identifier in list(self._sessions):
             await self.close(identifier, "the server is stopping")
+        if self._tidying is not None:
+            self._tidying.cancel()
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
@@ -199,6 +206,11 @@ class Sessions:
             await session.close("the session could not begin")
             raise
         return session, answer
+
+    def _tidy(self) -> None:
+        """Give the memory of ended sessions back; most of it without the interpreter's lock."""
+        self._tidying = None
+        asyncio.get_running_loop().run_in_executor(None, give_back)
 
     def _end_soon(self, identifier: str) -> None:
         task = asyncio.ensure_future(self.close(identifier, ""))
