@@ -8,10 +8,12 @@ from jsonargparse import auto_cli
 from rich.console import Console
 
 from streamer.bench.live import live
+from streamer.bench.loss import loss
 from streamer.bench.offline import offline
+from streamer.bench.soak import soak
 from streamer.errors import StreamerError
 
-COMMANDS: tuple[Callable[..., Any], ...] = (live, offline)
+COMMANDS: tuple[Callable[..., Any], ...] = (live, offline, loss, soak)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

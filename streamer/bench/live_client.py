@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import numpy as np
 from aiortc import (
     MediaStreamTrack,
@@ -19,12 +21,12 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
+from streamer.bench import counter
 from streamer.bench.relay import Relay, hide_candidates
 from streamer.errors import StreamerError
 from streamer.live import Picture
 from streamer.marker_release import release_on_marker
 
-BITS = 16
 _CLOCK_RATE = 90_000
 _GREY = 110
 
@@ -58,25 +60,29 @@ class Seen:
 
 
 def numbered(number: int, height: int = 240, width: int = 320) -> Picture:
-    """A (height, width, 3) picture whose bottom row of blocks spells a 16-bit number.
-
-    The rest is a texture that moves, so that a frame takes several packets as a face does.
-    """
+    """A (height, width, 3) texture that moves, several packets a frame as a face is, numbered."""
     rows, columns = np.ogrid[:height, :width]
     waves = np.sin(rows / 3 + number / 4) * np.sin(columns / 5 - number / 3)
     image = np.repeat((_GREY + 60 * waves).astype(np.uint8)[..., None], 3, axis=-1)
-    side = width // BITS
-    for bit in range(BITS):
-        image[-side:, bit * side : (bit + 1) * side] = 255 * (number >> bit & 1)
+    counter.draw(image, number)
     return image
 
 
-def number_in(image: Picture) -> int:
-    """The number in a `numbered` picture, also after coding."""
-    side = image.shape[1] // BITS
-    inner = slice(side // 4, side - side // 4)
-    blocks = [image[-side:, bit * side : (bit + 1) * side][inner, inner] for bit in range(BITS)]
-    return sum(int(block.mean() > 127) << bit for bit, block in enumerate(blocks))
+def numbered_clip(clip: Path) -> Callable[[int], Picture]:
+    """The same with a video's frames, 640×480, forth and back."""
+    frames = []
+    with av.open(str(clip)) as container:
+        for frame in container.decode(video=0):
+            picture = frame.to_ndarray(format="rgb24", width=640, height=480)
+            frames.append(np.asarray(picture, np.uint8))
+    way = [*frames, *frames[-2:0:-1]]
+
+    def paint(number: int) -> Picture:
+        image = way[number % len(way)].copy()
+        counter.draw(image, number)
+        return image
+
+    return paint
 
 
 class CountingCamera(MediaStreamTrack):
@@ -108,7 +114,7 @@ class CountingCamera(MediaStreamTrack):
             self._began_s = now_s
         number = len(self.sent_s)
         await asyncio.sleep(max(0.0, self._began_s + number / self._rate - now_s))
-        frame = VideoFrame.from_ndarray(self._paint(number % (1 << BITS)), format="rgb24")
+        frame = VideoFrame.from_ndarray(self._paint(number % counter.NUM_NUMBERS), format="rgb24")
         self.sent_s.append(time.monotonic())
         frame.pts = round((self.sent_s[-1] - self._began_s) * _CLOCK_RATE)
         frame.time_base = fractions.Fraction(1, _CLOCK_RATE)
@@ -134,7 +140,6 @@ class LiveClient:
     ) -> None:
         self.seen: list[Seen] = []
         self.states: list[str] = []
-        self.num_frames = 0
         self.identifier = ""
         self.camera = camera or CountingCamera()
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -212,10 +217,11 @@ class LiveClient:
             return
 
     def _take(self, image: Any, came_s: float) -> None:
-        self.num_frames += 1
-        number, sent_s = number_in(image), self.camera.sent_s
-        if number < len(sent_s):
-            self.seen.append(Seen(number=number, came_s=came_s, sent_s=sent_s[number]))
+        number, sent_s = counter.read(image), self.camera.sent_s
+        if number is None or number >= len(sent_s):
+            return
+        number += (len(sent_s) - 1 - number) // counter.NUM_NUMBERS * counter.NUM_NUMBERS
+        self.seen.append(Seen(number=number, came_s=came_s, sent_s=sent_s[number]))
 
     async def _tell(self) -> None:
         async with self._changed:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import uvloop
 
+from streamer.bench import engines
 from streamer.compute import ComputeProcess, ComputeSettings
 from streamer.engine import EngineSettings
 from streamer.errors import StreamerError
 from streamer.server import aiortc_peers, serve
 from streamer.server_config import ServerConfig, read_config
 
-_MODEL = "streamer.live_engine:load_live_engine"
+PASS = "pass"
 _PATIENCE_S = 20.0
 
 
@@ -35,17 +36,18 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running_server(engine: str, options: Sequence[str]) -> AsyncIterator[RunningServer]:
+async def running_server(model: str, options: Sequence[str]) -> AsyncIterator[RunningServer]:
     """A warm server on a free port of 127.0.0.1, ended afterwards.
 
     Args:
-        engine: 'module:function' that makes a `LiveEngine`; empty for the model of the options.
+        model: "pass" for the engine that hands the camera's picture back, or a model's name; the
+            camera's number is in the results of either.
         options: of `python -m streamer.server`.
 
     Raises:
         StreamerError: it ended before it was ready; its own words are above.
     """
-    command = ["-m", "streamer.bench.serving", engine, "--port", "0", *options]
+    command = ["-m", "streamer.bench.serving", model, "--port", "0", *options]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE
     )
@@ -68,16 +70,21 @@ async def running_server(engine: str, options: Sequence[str]) -> AsyncIterator[R
             await process.wait()
 
 
-async def _run(engine: str, config: ServerConfig) -> None:
+async def _run(model: str, config: ServerConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    model = EngineSettings(model=config.model, device=config.device, runtime=config.runtime)
-    arguments: tuple[object, ...] = () if engine else (model,)
-    compute = ComputeProcess(ComputeSettings(engine=engine or _MODEL, arguments=arguments))
+    compute = ComputeProcess(_compute(model))
     await serve(
         config, compute=compute, make_peer=aiortc_peers(config), tell=_tell, stopping=stopping
     )
+
+
+def _compute(model: str) -> ComputeSettings:
+    if model == PASS:
+        return ComputeSettings(engine=f"{engines.__name__}:load_pass", arguments=(0.0,))
+    settings = EngineSettings(model=model)
+    return ComputeSettings(engine=f"{engines.__name__}:load_counted", arguments=(settings,))
 
 
 def _tell(line: str) -> None:
@@ -85,7 +92,7 @@ def _tell(line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve with the engine that is named first, with the options that follow, until SIGTERM."""
+    """Serve with the model that is named first, with the options that follow, until SIGTERM."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     uvloop.run(_run(arguments[0], read_config(arguments[1:])))
 

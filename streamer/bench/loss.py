@@ -1,0 +1,159 @@
+"""Measure what a bad network does to the picture, and how soon it is good again."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import aiohttp
+import numpy as np
+from rich.console import Console
+
+from streamer.bench.live_client import CountingCamera, LiveClient, Seen, numbered, numbered_clip
+from streamer.bench.offline import DRIVER, packaged_file
+from streamer.bench.relay import BAD, CLEAN, Conditions, Relay, Weather
+from streamer.bench.serving import PASS, running_server
+from streamer.errors import StreamerError
+from streamer.live import Picture
+
+_NAMES = "before", "during", "after"
+_SETTLING_S = 1.0
+_NORMAL_S = 0.03  # above what was usual before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spell:
+    """A time with one sort of network.
+
+    Attributes:
+        name: "before", "during", "after".
+        begun_s, ended_s: by `time.monotonic`.
+    """
+
+    name: str
+    begun_s: float
+    ended_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """How soon all was well after the last bad moment; None where it never was.
+
+    Attributes:
+        newer_s: until a frame came that was captured after it.
+        normal_s: until the latency was what it had been, and stayed so for the next frames.
+        freeze_s: longest time without any new frame, from the first bad moment on.
+    """
+
+    newer_s: float | None
+    normal_s: float | None
+    freeze_s: float
+
+
+def judged(seen: Sequence[Seen], bad: Spell, usual_s: float) -> Recovery:
+    """What the frames of a whole run say.
+
+    Args:
+        seen: in the order in which they came.
+        bad: the time of loss.
+        usual_s: the latency before it.
+    """
+    newer = next((one for one in seen if one.sent_s >= bad.ended_s), None)
+    slow = [one for one in seen if one.came_s > bad.ended_s and one.latency_s > usual_s + _NORMAL_S]
+    last_slow_s = max((one.came_s for one in slow), default=bad.ended_s)
+    normal = next((one for one in seen if one.came_s > last_slow_s), None)
+    times_s = [one.came_s for one in seen if one.came_s >= bad.begun_s]
+    gaps_s = [after - before for before, after in pairwise(times_s)]
+    return Recovery(
+        newer_s=None if newer is None else newer.came_s - bad.ended_s,
+        normal_s=None if normal is None else normal.came_s - bad.ended_s,
+        freeze_s=max(gaps_s, default=float("inf")),
+    )
+
+
+def described(seen: Sequence[Seen], spell: Spell) -> str:
+    """One line of figures about a spell."""
+    frames = [one for one in seen if spell.begun_s <= one.came_s < spell.ended_s]
+    if not frames:
+        return f"{spell.name:>7}: no frame came back"
+    rate = len(frames) / (spell.ended_s - spell.begun_s)
+    middle, high = np.percentile([1000 * one.latency_s for one in frames], (50, 95))
+    return f"{spell.name:>7}: {rate:4.1f} frames/s, latency p50 {middle:.0f} ms, p95 {high:.0f} ms"
+
+
+def loss(
+    model: str = "pass",
+    loss_percent: float = 100 * BAD.loss,
+    jitter_ms: float = 1000 * BAD.jitter_s,
+    bad_s: float = 10.0,
+    clean_s: float = 6.0,
+    seed: int = 0,
+) -> None:
+    """Stream through a clean network, a bad one, and a clean one again; print what was seen.
+
+    Args:
+        model: "pass" sends the camera's picture back at once; or a model's name.
+        loss_percent: of the datagrams, in both directions.
+        jitter_ms: each datagram takes up to this much longer.
+        bad_s: seconds of the bad network.
+        clean_s: seconds of the clean one, before and after.
+        seed: which datagrams are lost.
+    """
+    bad = Conditions(loss=loss_percent / 100, jitter_s=jitter_ms / 1000)
+    out = Console(soft_wrap=True, markup=False, highlight=False)
+    seen, spells = asyncio.run(_streamed(model, bad, (clean_s, bad_s, clean_s), seed))
+    out.print(f"{model} through {loss_percent:g} % loss and {jitter_ms:g} ms jitter, both ways")
+    for spell in spells:
+        out.print(described(seen, spell))
+    before = [one.latency_s for one in seen if one.came_s < spells[1].begun_s]
+    if not before:
+        raise StreamerError("no frame came back before the loss; is the model at work?")
+    found = judged(seen, spells[1], float(np.median(before)))
+    out.print(
+        f"from the end of the loss: {_seconds(found.newer_s)} to a frame captured after it, "
+        f"{_seconds(found.normal_s)} to the latency of before; "
+        f"longest freeze {found.freeze_s:.2f} s"
+    )
+
+
+def camera_for(model: str) -> Callable[[int], Picture]:
+    """Pictures for a model to work on: a talking head, where a texture will not do."""
+    return numbered if model == PASS else numbered_clip(packaged_file(*DRIVER))
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f} s"
+
+
+async def _streamed(
+    model: str, bad: Conditions, lengths_s: tuple[float, float, float], seed: int
+) -> tuple[list[Seen], list[Spell]]:
+    """All frames that came back, and when the network was what."""
+    weather = Weather(CLEAN, seed)
+    relay = Relay(weather)
+    camera = CountingCamera(paint=camera_for(model))
+    with tempfile.TemporaryDirectory() as folder:
+        server = running_server(model, ["--log_folder", folder])
+        async with server as running, aiohttp.ClientSession() as http:
+            client = LiveClient(running.address, camera=camera, relay=relay)
+            try:
+                await client.connect(http)
+                await client.until(lambda: len(client.seen) > 0)
+                await asyncio.sleep(_SETTLING_S)
+                spells = [
+                    await _spell(weather, *each)
+                    for each in zip(_NAMES, (CLEAN, bad, CLEAN), lengths_s, strict=True)
+                ]
+            finally:
+                await client.close(http)
+                relay.close()
+    return client.seen, spells
+
+
+async def _spell(weather: Weather, name: str, conditions: Conditions, length_s: float) -> Spell:
+    weather.conditions = conditions
+    begun_s = time.monotonic()
+    await asyncio.sleep(length_s)
+    return Spell(name=name, begun_s=begun_s, ended_s=time.monotonic())
