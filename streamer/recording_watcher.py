@@ -83,9 +83,9 @@ class RecordingWatcher:
         return own_s + self._sound_offset_s
 
     def _stopped(self) -> None:
-        self._tell(f"the recording ended: {self._recorder.stop_reason}")
+        self._tell(self._recorder.stop_reason)
 
-    def _tell(self, message: str) -> None:
+    def _tell(self, message: str | None) -> None:
         if not self._is_ended:
             self.release()
             self._on_end(message)

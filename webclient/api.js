@@ -51,7 +51,16 @@ export class Api {
     return (await this.#send("/api/config")).json();
   }
 
-  /** The bytes of a picture or recording; only paths of this server. */
+  /** Where a path of this server is reached by a plain link, which cannot carry a header. */
+  address(path) {
+    return this.token ? `${path}?token=${encodeURIComponent(this.token)}` : path;
+  }
+
+  async remove(path) {
+    await this.#send(path, { method: "DELETE" });
+  }
+
+  /** The bytes of a picture; only paths of this server. */
   async blob(path) {
     return (await this.#send(path)).blob();
   }

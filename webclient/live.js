@@ -37,9 +37,13 @@ export class Live {
     this.#portraits = portraits;
     this.#consent = consent;
     this.#overlay = new Overlay(get("stats"), get("stats-table").tBodies[0], () => this.#session?.peer ?? null);
-    this.#recorder = new Recorder(
-      { button: get("record"), downloads: get("downloads") }, api, (type, fields) => this.#ask(type, fields),
-    );
+    const recording = {
+      button: get("record"), text: get("record-text"), time: get("record-time"), view: get("record-view"),
+      downloads: get("downloads"),
+    };
+    this.#recorder = new Recorder(recording, api, {
+      ask: (type, fields) => this.#ask(type, fields), tell: (sentence) => this.#status.notice(sentence),
+    });
     this.#listen();
   }
 
@@ -77,6 +81,10 @@ export class Live {
 
   reference(action) {
     if (this.#session) this.#ask("reference", { action });
+  }
+
+  record() {
+    if (this.#session) this.#recorder.toggle();
   }
 
   toggleStats() {
@@ -172,8 +180,10 @@ export class Live {
     if (message.type === "state") {
       this.#isTold = true;
       this.#status.server(message);
-    } else if (message.type === "stats") this.#overlay.take(message);
-    else if (message.type === "error") this.#status.notice(sentence(message.message));
+    } else if (message.type === "stats") {
+      this.#overlay.take(message);
+      this.#recorder.take(message.recording);
+    } else if (message.type === "error") this.#status.notice(sentence(message.message));
   }
 
   /** A request whose refusal the caller shows. */

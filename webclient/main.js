@@ -73,6 +73,7 @@ function main() {
     r: () => live.reference("reset"),
     m: () => get("mirror").click(),
     s: () => live.toggleStats(),
+    v: () => live.record(),
     "?": () => get("help").showModal(),
   });
   reload();

@@ -35,6 +35,7 @@ class Behaviour:
     retry_after_s: int = 3
     token: str = ""
     can_record: bool = False
+    recording: dict[str, Any] | None = None
     state: str = "streaming"
     is_state_sent: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -227,7 +228,8 @@ class FakeServer:
         stages = {name: {"p50": 4.2, "p95": 9.8} for name in ("receive", "track", "model", "total")}
         figures = {"fps": 29.7, "received": 300, "dropped": 4, "stages_ms": stages, "load_level": 0}
         while channel.readyState == "open":
-            channel.send(json.dumps({"type": "stats", **figures}))
+            told = {"recording": self.behaviour.recording} if self.behaviour.recording else {}
+            channel.send(json.dumps({"type": "stats", **figures, **told}))
             await asyncio.sleep(0.5)
 
     def _answer(self, text: str) -> dict[str, Any]:
@@ -239,8 +241,8 @@ class FakeServer:
                 raise ControlError("strength 2 is too much for this test; choose less")
         except ControlError as error:
             return {"id": message["id"], "type": "error", "code": "control", "message": str(error)}
-        is_end = message["type"] == "recording" and message["action"] == "stop"
-        download = {"download": "/static/icon.svg"} if is_end else {}
+        is_recording = message["type"] == "recording"
+        download = {"download": "/static/icon.svg"} if is_recording else {}
         return {"id": message["id"], "type": "ack", **download}
 
 

@@ -291,9 +291,61 @@ def test_recording_is_offered_only_by_a_server_that_can(page: Browser, server: F
     show(page, server.url)
     start_and_wait(page)
     page.click("#record")
-    page.wait("document.getElementById('record').textContent === 'Stop recording'")
+    page.wait("document.getElementById('record').textContent.startsWith('Stop recording')")
+    assert page.script("return document.getElementById('record-view').disabled")
     page.click("#record")
-    page.wait("document.getElementById('downloads').textContent.includes('Download icon.svg')")
+    page.wait("document.getElementById('downloads').textContent.includes('Download recording 1')")
+    page.script("document.getElementById('record-view').value = 'side_by_side'")
+    page.press("v")
+    page.wait("document.getElementById('record').getAttribute('aria-pressed') === 'true'")
+    page.press("v")
+    page.wait("document.querySelectorAll('#downloads a').length === 2")
+    link = "return document.querySelector('#downloads a').getAttribute('href')"
+    assert page.script(link) == "/static/icon.svg"
+    asked = [each for each in server.behaviour.requests if each["type"] == "recording"]
+    assert [(each["action"], each.get("view")) for each in asked] == [
+        ("start", "edited"),
+        ("stop", None),
+        ("start", "side_by_side"),
+        ("stop", None),
+    ]
+
+
+def test_a_recording_that_the_server_ended_is_said_and_offered(
+    page: Browser, server: FakeServer
+) -> None:
+    server.behaviour.can_record = True
+    show(page, server.url)
+    start_and_wait(page)
+    page.click("#record")
+    page.wait("document.getElementById('record').textContent.startsWith('Stop recording')")
+    server.behaviour.recording = {
+        "is_recording": True,
+        "seconds": 61.4,
+        "download": "/static/icon.svg",
+    }
+    page.wait("document.getElementById('record-time').textContent === '1:01'")
+    message = "it reached its longest duration, 600 s"
+    server.behaviour.recording = {
+        **server.behaviour.recording,
+        "is_recording": False,
+        "message": message,
+    }
+    page.wait(f"{NOTICE}.includes('{message}')")
+    page.wait("document.getElementById('downloads').textContent.includes('portrait only, 1:01')")
+    assert page.script("return document.getElementById('record').textContent").startswith("Record")
+
+
+def test_a_recording_of_a_lost_connection_is_offered(page: Browser, server: FakeServer) -> None:
+    server.behaviour.can_record = True
+    show(page, server.url)
+    start_and_wait(page)
+    page.press("v")
+    page.wait("document.getElementById('record').textContent.startsWith('Stop recording')")
+    page.script(
+        "window.peers.at(-1).close(); window.peers.at(-1).dispatchEvent(new Event('renew'))"
+    )
+    page.wait("document.querySelectorAll('#downloads a').length === 1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
