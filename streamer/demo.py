@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from streamer.certificate import SigningSettings
 from streamer.engine import EngineSettings, load_engine
 from streamer.errors import OutputError, UsageError
 from streamer.offline import Load, Parser, run_command, run_with_progress
+from streamer.provenance import can_sign
 from streamer.reenactment import Job
 from streamer.segment import View
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, *, load: Load = load_engine) ->
 
 
 def demo_job(folder: Path, *, person: str, picture: str, engine: EngineSettings) -> Job:
-    """The job that writes PERSON_carphone.mp4 and the same side by side with its driver.
+    """The job that writes PERSON_carphone.mp4 and the same side by side with its driver, signed.
 
     Raises:
         UsageError: the packages with the media are missing, or have no such person or picture.
@@ -56,6 +58,7 @@ def demo_job(folder: Path, *, person: str, picture: str, engine: EngineSettings)
         },
         engine=engine,
         can_overwrite=True,
+        signing=SigningSettings() if can_sign() else None,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from streamer import demo
 from streamer.engine import EngineSettings
 from streamer.segment import View
+from streamer.verify import verify
 from streamer_media import FakeLoader, FakeReenactor, never_load, read_video
 
 
@@ -71,6 +72,7 @@ def test_the_demo_writes_both_videos_and_can_be_run_again(tmp_path: Path, model:
 
     arguments = ["--output-directory", str(tmp_path), "--model", str(model)]
     assert demo.main(arguments, load=FakeLoader(Small())) == 0
+    assert all(verify(path).is_good for path in tmp_path.glob("*.mp4"))
     result = read_video(tmp_path / "P001_carphone.mp4")[0]
     both = read_video(tmp_path / "P001_carphone_side_by_side.mp4")[0]
     assert (len(result), len(both)) == (120, 120)
