@@ -85,6 +85,7 @@ def test_a_recording_is_what_was_shown_labelled_and_signed(tmp_path: Path) -> No
             assert is_like(image, PORTRAIT_COLOUR)
             assert is_labelled(image)
         verdict = verify(path)
+        assert verdict.is_good
         assert verdict.statement["portrait_sha256"] == "ab" * 32
         assert "driver_sha256" not in verdict.statement
         assert path.parent.stat().st_mode & 0o077 == 0
@@ -343,7 +344,7 @@ def test_over_http_a_recording_is_started_fetched_and_deleted(tmp_path: Path) ->
             assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             (tmp_path / "got.mp4").write_bytes(await answer.read())
-            verify(tmp_path / "got.mp4")
+            assert verify(tmp_path / "got.mp4").is_good
             assert (await stage.client.delete(download)).status == 204
             for method in ("GET", "DELETE"):
                 gone = await stage.client.request(method, download)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from streamer.bench.browser import (
     missing_program,
     open_browser,
 )
+from streamer.label import Label
+from streamer.verify import verify
 
 pytestmark = [
     pytest.mark.skipif(
@@ -109,3 +112,27 @@ def test_what_comes_back_is_the_portrait_and_not_the_camera(live: Browser) -> No
     corner = seen(live)[30:60, :4]
     assert np.ptp(corner.mean((0, 1))) < 25
     assert corner.std() < 25
+
+
+@pytest.mark.parametrize(("view", "width"), [("edited", 1), ("side_by_side", 2)])
+def test_what_is_recorded_is_downloaded_labelled_and_signed(
+    live: Browser, address: str, tmp_path: Path, view: str, width: int
+) -> None:
+    number = live.script("return document.querySelectorAll('#downloads a').length")
+    live.script("document.getElementById('record-view').value = arguments[0]", view)
+    live.press("v")
+    live.wait("document.getElementById('record-time').textContent === '0:02'")
+    live.press("v")
+    live.wait(f"document.querySelectorAll('#downloads a').length === {number + 1}")
+    link = live.script("return [...document.querySelectorAll('#downloads a')].at(-1).href")
+    with urllib.request.urlopen(link) as answer:
+        (tmp_path / "recording.mp4").write_bytes(answer.read())
+    assert verify(tmp_path / "recording.mp4").is_good
+    with av.open(str(tmp_path / "recording.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    height = frames[0].shape[0]
+    assert frames[0].shape[1] == width * height
+    plate = Label().box(height, height)
+    written = frames[-1][plate[1] : plate[3], (width - 1) * height :][:, plate[0] : plate[2]]
+    assert np.ptp(written.mean(-1)) > 80
