@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 from streamer.errors import SessionFailedError, StreamerError
 from streamer.frame_slot import Bell, FrameSlot
 from streamer.live import LiveEngine, Picture, ReferenceAction, SessionSettings, TimedFrame
+from streamer.load_control import LoadControl, Served
 
 RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
 _PORTRAIT_NICENESS = 10
@@ -131,6 +132,7 @@ class _Desk:
         self._sending = threading.Lock()
         self._bell = bell
         self._sessions: dict[str, _Session] = {}  # in the order in which they are served
+        self._load = LoadControl()
         self._is_stopped = False
         self._handlers: dict[RequestKind, Callable[..., object]] = {
             "add_portrait": self._add_portrait,
@@ -191,12 +193,21 @@ class _Desk:
         if taken is None:
             return
         image, header = taken
-        times_s = {**header["times_s"], "taken": time.monotonic()}
+        begun_s = time.monotonic()
+        times_s = {**header["times_s"], "taken": begun_s}
         frame = TimedFrame(image=image, number=header["number"], times_s=times_s)
         try:
+            self._follow_load(name)
             with session.frames.working():
                 result = self._engine.process(name, frame)
-            told = {"number": result.number, "face": result.face, "times_s": dict(result.times_s)}
+            self._measure(name, frame, begun_s)
+            told = {
+                "number": result.number,
+                "face": result.face,
+                "times_s": dict(result.times_s),
+                "load_level": self._load.level,
+                "keep_every": self._load.keep_every(name),
+            }
             session.results.write(result.image, told)
         except Exception as error:
             sentence = str(_told(error, "the model failed on this session, which was closed"))
@@ -204,6 +215,22 @@ class _Desk:
             self._send(SessionFailed(session=name, sentence=sentence))
         else:
             self._bell.ring()
+
+    def _follow_load(self, name: str) -> None:
+        settings = self._load.due(name)
+        if settings is not None:
+            self._engine.update(name, settings)
+            self._load.set(name, self._load.wanted(name), settings)
+
+    def _measure(self, name: str, frame: TimedFrame, begun_s: float) -> None:
+        now_s = time.monotonic()
+        served = Served(
+            number=frame.number,
+            received_s=frame.times_s.get("received", begun_s),
+            model_s=now_s - begun_s,
+            now_s=now_s,
+        )
+        self._load.observe(name, served)
 
     def _answer(self, request: Request) -> None:
         try:
@@ -222,17 +249,21 @@ class _Desk:
     ) -> None:
         session = _Session(frames=frames.attach(), results=results.attach())
         try:
-            session.results.write(self._engine.open(name, settings), {})
+            given = self._load.limited(settings)
+            session.results.write(self._engine.open(name, given), {})
         except Exception:
             session.close()
             with suppress(Exception):
                 self._engine.close(name)
             raise
         self._sessions[name] = session
+        self._load.set(name, settings, given)
 
     def _update(self, name: str, settings: SessionSettings) -> None:
         self._check(name)
-        self._engine.update(name, settings)
+        given = self._load.limited(settings)
+        self._engine.update(name, given)
+        self._load.set(name, settings, given)
 
     def _reference(self, name: str, action: ReferenceAction) -> None:
         self._check(name)
@@ -248,6 +279,7 @@ class _Desk:
 
     def _forget(self, name: str) -> None:
         self._sessions.pop(name).close()
+        self._load.forget(name)
         try:
             self._engine.close(name)
         except Exception:

@@ -38,12 +38,14 @@ class LiveResult:
         number: of the frame it answers.
         face: whether the driver's face was followed.
         times_s: the frame's, and those of the model's stages.
+        load_level: how much is given up under load, 0 nothing; see `streamer.load_control`.
     """
 
     image: Picture
     number: int
     face: FaceState
     times_s: Mapping[str, float]
+    load_level: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,12 @@ First fewer steps of the sampler, then fewer frames, evenly spaced. Pure: state 
 observation and comes back out; times are whatever clock the caller has.
 """
 
+import math
 from dataclasses import dataclass
 
 from streamer.controls import STEPS
 
-MAX_KEEP_EVERY = 4
+KEEP_EVERY = (1.25, 1.5, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Rung:
     """What a session may use: steps of the sampler, and every how many-th frame is moved."""
 
     steps: int
-    keep_every: int
+    keep_every: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def ladder(wanted_steps: int) -> tuple[Rung, ...]:
     least = fewer[-1] if fewer else wanted_steps
     return (
         *(Rung(steps=steps, keep_every=1) for steps in (wanted_steps, *fewer)),
-        *(Rung(steps=least, keep_every=every) for every in range(2, MAX_KEEP_EVERY + 1)),
+        *(Rung(steps=least, keep_every=every) for every in KEEP_EVERY),
     )
 
 
@@ -80,9 +81,9 @@ def rung(state: LoadState, wanted_steps: int) -> Rung:
     return rungs[min(state.level, len(rungs) - 1)]
 
 
-def is_kept(number: int, allowed: Rung) -> bool:
-    """Whether the frame of that running number goes to the model."""
-    return number % allowed.keep_every == 0
+def is_kept(number: int, keep_every: float) -> bool:
+    """Whether the frame of that running number goes to the model; of 5, 4 do for 1.25."""
+    return math.floor(number / keep_every) != math.floor((number - 1) / keep_every)
 
 
 def observe(state: LoadState, load: Load, wanted_steps: int, settings: LadderSettings) -> LoadState:

@@ -63,6 +63,7 @@ class OutgoingTrack(MediaStreamTrack):
     Attributes:
         stage_times: of the frames sent; "encode" is the time from one `recv` to the next call.
         num_sent: pictures handed to the encoder.
+        load_level: of the last result.
     """
 
     kind = "video"
@@ -94,6 +95,7 @@ class OutgoingTrack(MediaStreamTrack):
         self._returned_s: float | None = None
         self.stage_times = StageTimes()
         self.num_sent = 0
+        self.load_level = 0
 
     def show(self, stream: ComputeStream | None) -> None:
         """Show another stream's results from now on; its still portrait until the first.
@@ -181,6 +183,7 @@ class OutgoingTrack(MediaStreamTrack):
     def _succeed(self, result: LiveResult) -> None:
         self._picture = result.image
         self._failure = None
+        self.load_level = result.load_level
         if result.face != self._face and self._on_face is not None:
             self._on_face(result.face)
         self._face = result.face

@@ -207,6 +207,7 @@ class Peer:
             "dropped": self._capture.num_dropped + (self.stream.num_dropped if self.stream else 0),
             "sent": self._outgoing.num_sent,
             "stages_ms": times.stages_ms(),
+            "load_level": self._outgoing.load_level,
         }
 
     async def close(self, message: str = "") -> None:

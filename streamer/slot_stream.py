@@ -8,6 +8,7 @@ from streamer.compute_child import SlotAddress
 from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.frame_slot import FrameSlot
 from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings, TimedFrame
+from streamer.load_ladder import is_kept
 from streamer.mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class SlotStream:
         self._mailbox = Mailbox[LiveResult]()
         self._still: Picture | None = None
         self._awaited: int | None = None
+        self._keep_every = 1.0
+        self._num_skipped = 0
         self.num_results = 0
 
     @property
@@ -50,12 +53,12 @@ class SlotStream:
     @property
     def num_put(self) -> int:
         """Frames offered."""
-        return self._frames.num_put
+        return self._frames.num_put + self._num_skipped
 
     @property
     def num_dropped(self) -> int:
-        """Of those, replaced by a newer one before the model took them."""
-        return self._frames.num_dropped
+        """Of those, replaced by a newer one before the model took them, or left out under load."""
+        return self._frames.num_dropped + self._num_skipped
 
     @property
     def num_results_dropped(self) -> int:
@@ -82,11 +85,15 @@ class SlotStream:
         Raises:
             FrameSlotError: larger than what frames may be.
         """
-        if not self._mailbox.is_closed:
-            header = {"number": frame.number, "times_s": dict(frame.times_s)}
-            self._frames.write(frame.image, header)
-            self._awaited = frame.number
-            self._link.ring()
+        if self._mailbox.is_closed:
+            return
+        if not is_kept(frame.number, self._keep_every):
+            self._num_skipped += 1
+            return
+        header = {"number": frame.number, "times_s": dict(frame.times_s)}
+        self._frames.write(frame.image, header)
+        self._awaited = frame.number
+        self._link.ring()
 
     async def get(self) -> LiveResult:
         """See `ComputeStream`.
@@ -105,6 +112,7 @@ class SlotStream:
         if (taken := self._results.read()) is None:
             return False
         image, header = taken
+        self._keep_every = header.pop("keep_every")
         self.num_results += 1
         if header["number"] == self._awaited:
             self._awaited = None

@@ -37,9 +37,10 @@ def rungs_over_time(
 
 def test_steps_are_given_up_before_frames() -> None:
     pairs = [(allowed.steps, allowed.keep_every) for allowed in ladder(4)]
-    assert pairs == [(4, 1), (2, 1), (1, 1), (1, 2), (1, 3), (1, 4)]
+    assert pairs[:4] == [(4, 1), (2, 1), (1, 1), (1, 1.25)]
+    assert [every for _, every in pairs[3:]] == [1.25, 1.5, 2, 3, 4]
     assert ladder(1)[0] == Rung(steps=1, keep_every=1)
-    assert len(ladder(1)) == 4
+    assert len(ladder(1)) == 6
 
 
 def test_a_model_that_keeps_up_is_left_alone() -> None:
@@ -56,7 +57,7 @@ def test_a_slow_model_is_relieved_until_it_keeps_up_and_stays_there() -> None:
     assert [(here.steps, here.keep_every) for _, here in changes] == [(4, 1), (2, 1), (1, 1)]
     assert [when for when, _ in changes] == pytest.approx([0, 1.0, 2.04])
     changes = rungs_over_time(lambda here, now_s: 0.1, 1, 120)
-    assert [here.keep_every for _, here in changes] == [1, 2, 3]
+    assert [here.keep_every for _, here in changes] == [1, 1.25, 1.5, 2, 3]
 
 
 def test_all_of_it_comes_back_when_the_load_is_gone() -> None:
@@ -65,8 +66,8 @@ def test_all_of_it_comes_back_when_the_load_is_gone() -> None:
 
     changes = rungs_over_time(busy_at_first, 4, 60)
     levels = [ladder(4).index(here) for _, here in changes]
-    assert levels == [0, 1, 2, 3, 4, 3, 2, 1, 0]
-    first_back_s = changes[5][0]
+    assert levels == [0, 1, 2, 3, 4, 5, 6, 5, 4, 3, 2, 1, 0]
+    first_back_s = changes[7][0]
     assert first_back_s == pytest.approx(25.0)
 
 
@@ -78,10 +79,10 @@ def test_the_last_rung_is_kept_however_slow_the_model_is() -> None:
 
 def test_fewer_wanted_steps_while_under_load_do_not_go_below_the_last_rung() -> None:
     load = Load(now_s=0, model_s=9.0, interval_s=INTERVAL_S)
-    assert observe(LoadState(level=5), load, 1, SETTINGS).level == 3
+    assert observe(LoadState(level=9), load, 1, SETTINGS).level == 5
 
 
 def test_of_the_frames_every_nth_is_kept() -> None:
-    kept = [number for number in range(10) if is_kept(number, Rung(steps=1, keep_every=3))]
-    assert kept == [0, 3, 6, 9]
-    assert all(is_kept(number, Rung(steps=4, keep_every=1)) for number in range(5))
+    assert [number for number in range(10) if is_kept(number, 3)] == [0, 3, 6, 9]
+    assert [number for number in range(10) if is_kept(number, 1.25)] == [0, 2, 3, 4, 5, 7, 8, 9]
+    assert all(is_kept(number, 1) for number in range(5))
