@@ -10,8 +10,10 @@ import numpy as np
 
 from difffae.arrays import ImageU8, Lighting, MaskU8, Points3
 from difffae.config import ModelConfig
+from difffae.face.company import Company, is_same_person
 from difffae.face.crop import CropBox, crop, portrait_box
 from difffae.face.identity import align_face, five_points
+from difffae.face.lighting import AddedLight, add_light
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.motion import (
     MotionControls,
@@ -23,6 +25,7 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters, Motion
+from difffae.face.regions import Regions
 from difffae.face.renderer import Condition, Layers
 from difffae.face.rig import Rig, Sighting
 from difffae.face.smoothing import SmoothingConfig
@@ -46,8 +49,10 @@ class Controls:
             pose; "absolute" takes the driver's pose and expression as they are.
         strength: multiplies the motion, 0 to 2.
         moves_pose, moves_expression: whether the driver's head and face move the portrait's.
+        moves_eyes, moves_mouth: whether lids and gaze, and mouth and jaw, move with the face.
         smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in: the portrait's own, or the driver's.
+        added_light: a lamp blended into that light.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
     """
@@ -56,8 +61,11 @@ class Controls:
     strength: float = 1.0
     moves_pose: bool = True
     moves_expression: bool = True
+    moves_eyes: bool = True
+    moves_mouth: bool = True
     smoothing: float = 0.5
     light: Light = "source"
+    added_light: AddedLight = field(default_factory=AddedLight)
     num_steps: int = 1
     seed: int = 0
 
@@ -107,10 +115,12 @@ class StreamState:
     Attributes:
         motion: of the driver and of the source's face.
         lighting: the driver's, as last seen; None before.
+        company: who else was in the picture at the last look.
     """
 
     motion: MotionState = field(default_factory=MotionState)
     lighting: Lighting | None = None
+    company: Company = field(default_factory=Company)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +254,21 @@ class Pipeline:
         return self._advance(self.sight(frame, state), source, state, controls)
 
     def sight(self, frame: ImageU8, state: StreamState) -> Sighting | None:
-        """Where the stream's face is in this frame; None where it shows none."""
-        points = self._tracker.track(frame, state.motion.points)
-        return None if points is None else Sighting(image=frame, points=points)
+        """Where the stream's face is in this frame; None where it shows none, or another's."""
+        previous = state.motion.points
+        points = self._tracker.track(frame, previous)
+        if points is None:
+            return None
+        is_known = is_same_person(points, previous, state.company, state.motion.num_lost)
+        return Sighting(image=frame, points=points) if is_known else None
+
+    def look_around(self, frame: ImageU8, state: StreamState) -> StreamState:
+        """Note who else is in the frame just processed, now and then; faces far off are missed."""
+        points = state.motion.points
+        if points is None or state.motion.num_lost > 0:
+            return state
+        boxes = self._tracker.spot_faces(frame)
+        return replace(state, company=state.company.after(boxes, points))
 
     def condition(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -259,6 +281,7 @@ class Pipeline:
             if sighting is not None:
                 state = replace(state, lighting=self.rig.lighting(sighting))
             lighting = lighting if state.lighting is None else state.lighting
+        lighting = add_light(lighting, controls.added_light)
         return self.render(source, self._shown(source, state), lighting), state
 
     def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:
@@ -291,6 +314,7 @@ class Pipeline:
             strength=controls.strength,
             moves_pose=controls.moves_pose,
             moves_expression=controls.moves_expression,
+            regions=Regions(eyes=controls.moves_eyes, mouth=controls.moves_mouth),
             smoothing=SmoothingConfig.of(controls.smoothing),
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))

@@ -1,17 +1,23 @@
 """The face rig that ships: MediaPipe's mesh, a linear head model, the portrait's own texture."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from difffae.arrays import Lighting, MaskF32
 from difffae.face.config import FaceConfig
-from difffae.face.facemesh import FaceMeshModel
+from difffae.face.facemesh import EYE_RINGS, FaceMeshModel
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.pytorch3d import rasterize_pytorch3d
 from difffae.face.rasterizer import rasterize
+from difffae.face.regions import RegionFilter, Regions, near, ramp
 from difffae.face.renderer import Condition, Renderer
 from difffae.face.rig import Sighting
 from difffae.face.source_face import SourceFace, build_source_face, portrait_lighting
+
+_EYE_REACH = (0.05, 0.3)  # from the lids: their skin, .. the brows [head units]
+_MOUTH_LEVELS = (0.28, 0.5)  # below the middle of the head: the nose's base .. the upper lip
 
 
 class FaceMeshRig:
@@ -26,6 +32,7 @@ class FaceMeshRig:
     def __init__(self, head_model: FaceMeshModel, config: FaceConfig, size: int) -> None:
         self.head_model = head_model
         self.background = config.background
+        self._keep_regions = _region_filter(head_model)
         self.renderer = Renderer(
             head_model,
             config.surroundings,
@@ -65,3 +72,26 @@ class FaceMeshRig:
     def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
         """See `Rig.open_eyes`."""
         return self.head_model.open_eyes(parameters, change)
+
+    def keep_regions(
+        self, moved: FaceParameters, still: FaceParameters, regions: Regions
+    ) -> FaceParameters:
+        """See `Rig.keep_regions`; still eyes are opened exactly as far as in `still`."""
+        if regions == Regions():
+            return moved
+        change = self._keep_regions(moved.expression - still.expression, regions)
+        kept = replace(moved, expression=still.expression + change)
+        if regions.eyes:
+            return kept
+        openings = self.eye_openings(still) - self.eye_openings(kept)
+        return replace(self.open_eyes(kept, openings), gaze=still.gaze)
+
+
+def _region_filter(head_model: FaceMeshModel) -> RegionFilter:
+    """The eyes by their distance from the lids, the mouth by its height on the mean face."""
+    lids = head_model.mean[[point for ring in EYE_RINGS for point in ring]]
+    return RegionFilter(
+        head_model.expression_basis,
+        near(head_model.mean, lids, _EYE_REACH),
+        ramp(head_model.mean[:, 1], _MOUTH_LEVELS),
+    )

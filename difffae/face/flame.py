@@ -118,6 +118,17 @@ class FlameModel:
         """The mean head without any code [m]."""
         return self._template.copy()
 
+    @property
+    def expression_basis(self) -> Float32[NDArray[np.float32], "100 v 3"]:
+        """How far each expression coefficient moves each vertex [m]."""
+        basis = self._expression_directions.T.reshape(-1, self._num_vertices, 3)
+        return np.ascontiguousarray(basis)
+
+    @property
+    def eye_centres(self) -> Points3:
+        """The joints of left and right eye in the mean head [m]."""
+        return np.asarray(self._regressor[-2:] @ self._template, np.float32)
+
     def with_shape(self, shape: ShapeCodes) -> "FlamePerson":
         """The head of one person, whose shape is worked out once; the last few are kept.
 

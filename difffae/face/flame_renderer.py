@@ -84,6 +84,11 @@ class FlameRenderer:
         self._albedo = lru_cache(_TEXTURES_KEPT)(self._make_albedo)
 
     @property
+    def model(self) -> FlameModel:
+        """The head."""
+        return self._parts.model
+
+    @property
     def has_detail(self) -> bool:
         """Whether a detail code changes what is rendered."""
         return self._parts.detail is not None

@@ -10,10 +10,10 @@ from difffae.face.albedo import load_albedo, mean_albedo
 from difffae.face.appearance import Appearance
 from difffae.face.config import FaceConfig
 from difffae.face.crop import CropBox
-from difffae.face.deca import Codes, Deca, load_deca
+from difffae.face.deca import NUM_EXPRESSION, Codes, Deca, load_deca
 from difffae.face.deca_crop import cut, deca_box
 from difffae.face.detail import load_detail_maps
-from difffae.face.flame import load_flame
+from difffae.face.flame import FlameModel, load_flame
 from difffae.face.flame_renderer import (
     FLAME_TO_PICTURE,
     HEAD_UNIT_M,
@@ -25,6 +25,7 @@ from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.pytorch3d import rasterize_pytorch3d
 from difffae.face.rasterizer import rasterize
+from difffae.face.regions import RegionFilter, Regions, near, ramp
 from difffae.face.renderer import Condition
 from difffae.face.rig import Sighting
 from difffae.face.source_face import SourceFace, source_layers
@@ -36,6 +37,9 @@ _JAW_SPREAD_RAD = 0.1
 _DECAS_FLAME = "2020"
 _LOGGER = logging.getLogger(__name__)
 _NO_RESIDUAL = (0, 3)  # DECA leaves no points unexplained: it explains none
+# Regions in units of the distance between the eyes, so that they fit FLAME of any version.
+_EYE_REACH = (0.3, 0.45)  # across the face from an eye's centre: its lids, .. its brow
+_MOUTH_LEVELS = (0.15, 0.35)  # below the tip of the nose: the nose's base .. the upper lip
 
 
 class FlameRig:
@@ -52,6 +56,7 @@ class FlameRig:
     def __init__(self, deca: Deca, renderer: FlameRenderer) -> None:
         self._deca = deca
         self._last: tuple[Sighting, CropBox, Codes] | None = None
+        self._keep_regions = _region_filter(renderer.model)
         self.renderer = renderer
 
     @property
@@ -95,6 +100,21 @@ class FlameRig:
         del change
         return parameters
 
+    def keep_regions(
+        self, moved: FaceParameters, still: FaceParameters, regions: Regions
+    ) -> FaceParameters:
+        """See `Rig.keep_regions`; the jaw is the mouth's. FLAME has lids in its expression only."""
+        if regions == Regions():
+            return moved
+        change = moved.expression - still.expression
+        face, jaw = change[:NUM_EXPRESSION], change[NUM_EXPRESSION:]
+        kept = [self._keep_regions(face, regions), jaw if regions.mouth else 0 * jaw]
+        return replace(
+            moved,
+            expression=still.expression + np.concatenate(kept),
+            gaze=moved.gaze if regions.eyes else still.gaze,
+        )
+
     def _read(self, sighting: Sighting) -> tuple[CropBox, Codes]:
         last = self._last
         if last is not None and last[0] is sighting:
@@ -103,6 +123,19 @@ class FlameRig:
         codes = self._deca.encode(cut(sighting.image, box))
         self._last = sighting, box, codes
         return box, codes
+
+
+def _region_filter(model: FlameModel) -> RegionFilter:
+    """Regions by their place on the mean head: no file says which vertices are lids or lips."""
+    template, eyes = model.template, model.eye_centres
+    unit = float(np.linalg.norm(eyes[0] - eyes[1]))
+    tip = template[np.argmax(template[:, 2])]
+    across = np.array([1, 1, 0], np.float32)  # seen from the front
+    return RegionFilter(
+        model.expression_basis[:NUM_EXPRESSION],
+        near(template * across / unit, eyes * across / unit, _EYE_REACH),
+        ramp((tip[1] - template[:, 1]) / unit, _MOUTH_LEVELS),
+    )
 
 
 def parameters_of(codes: Codes, box: CropBox, shape: Vector | None = None) -> FaceParameters:

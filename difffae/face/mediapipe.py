@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, MaskF32, Points3, Triangles
-from difffae.face.crop import TRACKING_TO_FACE, box_around, crop
+from difffae.face.crop import TRACKING_TO_FACE, CropBox, box_around, crop
 
 NUM_POINTS = 478  # 468 of the mesh, then two irises of a centre and four rim points
 TRACKING_SIZE_PX = 256
 DETECTION_SIDE_PX = 1280  # larger pictures are shrunk to this before faces are looked for
+SPOTTING_SIDE_PX = 640
 SMALL_FACE = 0.4  # a face this much smaller than the largest is a bystander
 
 
@@ -105,29 +106,25 @@ class MediaPipeTracker:
             if points is not None and _same_face(points, previous):
                 return points
         faces = self.find_faces(image)
-        return max(faces, key=_extent, default=None)
+        if previous is None:
+            return max(faces, key=_extent, default=None)
+        return min(faces, key=lambda points: _distance(points, previous), default=None)
+
+    def spot_faces(self, image: ImageU8) -> list[CropBox]:
+        """See `Tracker.spot_faces`: within about two metres, 1 ms."""
+        small = _shrunk(image, SPOTTING_SIDE_PX)
+        boxes = _boxes(self._near_detector.process(small), *image.shape[:2])
+        return [CropBox(left=left, top=top, size=size) for left, top, size in boxes]
 
     def _detect(self, image: ImageU8) -> list[tuple[float, float, float]]:
         """Square face boxes (left, top, size) [px], the largest first."""
-        height, width = image.shape[:2]
-        shrink = min(1.0, DETECTION_SIDE_PX / max(height, width))
-        small = (
-            image
-            if shrink == 1
-            else cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        )
+        small = _shrunk(image, DETECTION_SIDE_PX)
         boxes = []
         for detector in (self._near_detector, self._detector):
-            for found in detector.process(np.ascontiguousarray(small)).detections or ():
-                box = found.location_data.relative_bounding_box
-                size = max(box.width * width, box.height * height)
-                centre = ((box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height)
-                boxes.append((centre[0] - size / 2, centre[1] - size / 2, size))
+            boxes += _boxes(detector.process(small), *image.shape[:2])
         return sorted(boxes, key=lambda box: -box[2])
 
     def _mesh_in(self, image: ImageU8, left: float, top: float, size: float) -> Points3 | None:
-        from difffae.face.crop import CropBox
-
         height, width = image.shape[:2]
         if size < 8 or left >= width or top >= height or left + size <= 0 or top + size <= 0:
             return None
@@ -159,6 +156,26 @@ class PersonSegmenter:
         return np.asarray(cv2.GaussianBlur(soft, (0, 0), 1.0))
 
 
+def _shrunk(image: ImageU8, side: int) -> ImageU8:
+    """The picture with its longer side at most so long [px]."""
+    shrink = min(1.0, side / max(image.shape[:2]))
+    if shrink == 1:
+        return np.ascontiguousarray(image)
+    small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _boxes(answer: Any, height: int, width: int) -> list[tuple[float, float, float]]:
+    """Square boxes (left, top, size) [px] out of a detector's answer."""
+    boxes = []
+    for found in answer.detections or ():
+        box = found.location_data.relative_bounding_box
+        size = max(box.width * width, box.height * height)
+        centre = ((box.xmin + box.width / 2) * width, (box.ymin + box.height / 2) * height)
+        boxes.append((centre[0] - size / 2, centre[1] - size / 2, size))
+    return boxes
+
+
 def _extent(points: Points3) -> float:
     low, high = points[:, :2].min(0), points[:, :2].max(0)
     return float((high - low).max())
@@ -166,6 +183,9 @@ def _extent(points: Points3) -> float:
 
 def _same_face(points: Points3, other: Points3) -> bool:
     """Whether two meshes cover one face: centres within half a face, sizes within 1.6 times."""
-    distance = float(np.linalg.norm(points[:, :2].mean(0) - other[:, :2].mean(0)))
     sizes = sorted((_extent(points), _extent(other)))
-    return distance < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]
+    return _distance(points, other) < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]
+
+
+def _distance(points: Points3, other: Points3) -> float:
+    return float(np.linalg.norm(points[:, :2].mean(0) - other[:, :2].mean(0)))

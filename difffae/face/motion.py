@@ -5,14 +5,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from difffae.arrays import ImageU8, Points3
+from difffae.face.company import MEMORY_FRAMES
 from difffae.face.crop import CropBox
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Motion, Vector, retarget
+from difffae.face.regions import Regions
 from difffae.face.rig import Rig, Sighting
 from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 
 HOLD_FRAMES = 12  # a lost face is held still so long,
 FADE_FRAMES = 24  # then goes back to the portrait's own pose over so long
+RETURN_FRAMES = 10  # a face found again takes over within so long, or twice as long as it was lost
 _LEAST_OPENING = 0.03  # of eyes that are called open, in head units
 _LID_GAIN = (0.7, 1.6)  # how much less or more a source's lids may travel than the driver's
 _ALIKE_SIZE = 1.6  # heads of sizes within this factor
@@ -50,10 +53,12 @@ class MotionState:
     Attributes:
         reference: the driver's face that motion is measured from, in the crop's pixels; it also
             fixes the driver's shape.
-        points: the last tracked points, in the driver's pixels.
+        points: the last tracked points, in the driver's pixels; None before, and once the person
+            was lost for so long that anyone may be followed.
         smoothing: of the driver's motion.
         shown: what the source's face did last.
         num_lost: frames since the face was last seen.
+        num_returning: frames until a face found again is followed in full.
     """
 
     reference: FaceParameters | None = None
@@ -61,6 +66,7 @@ class MotionState:
     smoothing: SmoothingState | None = None
     shown: FaceParameters | None = None
     num_lost: int = 0
+    num_returning: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,7 @@ class MotionControls:
         motion, strength: see `retarget`.
         moves_pose: the head turns, shifts and grows; else it stays as in the portrait.
         moves_expression: face, lids and gaze move; else they stay as in the portrait.
+        regions: which of the face's regions move where the face does.
         smoothing: of the driver's motion.
     """
 
@@ -78,6 +85,7 @@ class MotionControls:
     strength: float
     moves_pose: bool = True
     moves_expression: bool = True
+    regions: Regions = field(default_factory=Regions)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
 
@@ -109,17 +117,29 @@ def follow(
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
     lids = controls.strength * _lid_change(driver, reference, stage.face, rig)
+    wanted = _wanted(rig.open_eyes(shown, lids), stage.face, controls, rig)
+    num_returning = state.num_returning
+    if state.num_lost > 0 and state.shown is not None:
+        num_returning = min(RETURN_FRAMES, 2 * state.num_lost)
+    if num_returning > 0 and state.shown is not None:
+        wanted = _between(state.shown, wanted, 1 / num_returning)
     return MotionState(
         reference=reference,
         points=sighting.points,
         smoothing=smoothing,
-        shown=_wanted(rig.open_eyes(shown, lids), stage.face, controls),
-        num_lost=0,
+        shown=wanted,
+        num_returning=max(0, num_returning - 1),
     )
 
 
+def _between(start: FaceParameters, end: FaceParameters, share: float) -> FaceParameters:
+    """The face that share of the way from one to the other."""
+    begun = start.motion_vector()
+    return end.with_motion(begun + np.float32(share) * (end.motion_vector() - begun))
+
+
 def _wanted(
-    moved: FaceParameters, still: FaceParameters, controls: MotionControls
+    moved: FaceParameters, still: FaceParameters, controls: MotionControls, rig: Rig
 ) -> FaceParameters:
     """What of the motion is to be shown; the rest stays as in the portrait."""
     if not controls.moves_pose:
@@ -127,8 +147,8 @@ def _wanted(
             moved, rotation=still.rotation, scale=still.scale, translation=still.translation
         )
     if not controls.moves_expression:
-        moved = replace(moved, expression=still.expression, gaze=still.gaze)
-    return moved
+        return replace(moved, expression=still.expression, gaze=still.gaze)
+    return rig.keep_regions(moved, still, controls.regions)
 
 
 def _lid_change(
@@ -150,10 +170,9 @@ def lose(state: MotionState, stage: Stage) -> MotionState:
     shown = stage.face if state.shown is None else state.shown
     remaining = FADE_FRAMES - (num_lost - HOLD_FRAMES)
     if num_lost > HOLD_FRAMES:
-        share = 1 / (remaining + 1) if remaining >= 0 else 1.0
-        start = shown.motion_vector()
-        shown = shown.with_motion(start + np.float32(share) * (stage.face.motion_vector() - start))
-    return MotionState(reference=state.reference, shown=shown, num_lost=num_lost)
+        shown = _between(shown, stage.face, 1 / (remaining + 1) if remaining >= 0 else 1.0)
+    points = state.points if num_lost < MEMORY_FRAMES else None
+    return MotionState(reference=state.reference, points=points, shown=shown, num_lost=num_lost)
 
 
 def distance(driver: FaceParameters, source: FaceParameters) -> float:

@@ -40,6 +40,9 @@ from difffae.face.surroundings import SurroundingsConfig, follow_border, head_ma
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _RELIGHT_RANGE = (0.6, 1.6)
+_LIGHT_FADE = (
+    0.5  # another light than the portrait's sets in over so much inside the border [head units]
+)
 _OPEN_MOUTH = (
     0.03,
     0.09,
@@ -121,6 +124,7 @@ class Renderer:
         self._mouth = mouth_triangles()
         self._all = np.concatenate([self._skin, eye_triangles(), self._mouth]).astype(np.int32)
         self._size = size
+        self._light_weights = _light_weights(head_model.mean)
 
     def normals(self, points: Points3) -> Normals:
         """Unit normals at the mesh points, out of the head; zero at points of no skin triangle."""
@@ -138,7 +142,7 @@ class Renderer:
         """
         before = self._model.pose(source.parameters, source.residual)
         after = self._model.pose(target, source.residual)
-        ratio = shade(self.normals(after), lighting[1]) / shade(self.normals(before), lighting[0])
+        ratio = self._relight(before, after, lighting)
         values = np.concatenate([before[:, :2] - 0.5, np.clip(ratio, *_RELIGHT_RANGE)], -1)
         deep = after.copy()
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
@@ -155,6 +159,22 @@ class Renderer:
             * _unseen(before, source.parameters.scale),
             relight=np.where(covered[..., None] > 0, image[..., 2:], 1).astype(np.float32),
         )
+
+    def _relight(
+        self, before: Points3, after: Points3, lighting: tuple[Lighting, Lighting]
+    ) -> Points3:
+        """The light at each point after the motion over that before, for each colour.
+
+        Outside the mesh the portrait keeps its light, so that another one fades out towards the
+        border.
+        """
+        normals = self.normals(after)
+        own = shade(normals, lighting[0])
+        ratio = own / shade(self.normals(before), lighting[0])
+        if lighting[1] is lighting[0]:
+            return np.asarray(ratio, np.float32)
+        change = shade(normals, lighting[1]) / own
+        return np.asarray(ratio * (1 + self._light_weights * (change - 1)), np.float32)
 
     def _head_map(
         self, source: FaceParameters, target: FaceParameters, before: Points3, after: Points3
@@ -257,6 +277,15 @@ def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
         np.add.at(normals, triangles[:, k], faces)
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     return np.asarray(normals / np.maximum(length, 1e-6), np.float32)
+
+
+def _light_weights(mean: Points3) -> Float32[NDArray[np.float32], "all 1"]:
+    """For each mesh point and iris point, 0 on the mesh's border and 1 well inside of it."""
+    border = mean[list(FACE_OVAL)]
+    inside = np.linalg.norm(mean[:, None] - border, axis=-1).min(1) / _LIGHT_FADE
+    share = np.clip(inside, 0, 1)
+    weights = np.concatenate([share * share * (3 - 2 * share), np.ones(10)])
+    return np.asarray(weights[:, None], np.float32)
 
 
 def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[NDArray[np.float32], " 3"]:

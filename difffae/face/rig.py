@@ -10,6 +10,7 @@ from typing import Protocol
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Vector
+from difffae.face.regions import Regions
 from difffae.face.renderer import Condition
 from difffae.face.source_face import SourceFace
 
@@ -58,6 +59,18 @@ class Rig(Protocol):
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """How far each eye is open [head units]; zeros where the head model has no lids."""
+        ...
+
+    def keep_regions(
+        self, moved: FaceParameters, still: FaceParameters, regions: Regions
+    ) -> FaceParameters:
+        """The moved face with the regions that do not move as they are in the still one.
+
+        Args:
+            moved: the face to show.
+            still: the same person's face, as in the portrait.
+            regions: which of them move; with all of them the answer is `moved`.
+        """
         ...
 
     def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:

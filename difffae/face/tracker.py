@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from difffae.arrays import ImageU8, Points3
+from difffae.face.crop import CropBox
 
 
 class FaceNotFoundError(ValueError):
@@ -20,10 +21,15 @@ class Tracker(Protocol):
         """Mesh points [px] of every face worth naming, left to right; empty when there is none."""
         ...
 
-    def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
-        """Mesh points [px] of the face that `previous` belongs to, or of the largest face.
+    def spot_faces(self, image: ImageU8) -> list[CropBox]:
+        """Boxes of the faces near the camera: quick, for a look now and then; no mesh."""
+        ...
 
-        The answer depends on the arguments alone: state over time is the caller's.
+    def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
+        """Mesh points [px] of the face that `previous` belongs to, else of the one nearest to it.
+
+        Without `previous`, of the largest face. The answer depends on the arguments alone: state
+        over time is the caller's.
         """
         ...
 

@@ -11,6 +11,7 @@ from difffae.face.morphable import EyeOpenings
 from difffae.face.motion import (
     FADE_FRAMES,
     HOLD_FRAMES,
+    RETURN_FRAMES,
     MotionControls,
     MotionState,
     Stage,
@@ -20,6 +21,7 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters, Vector
+from difffae.face.regions import Regions
 from difffae.face.renderer import Condition
 from difffae.face.rig import Sighting
 from difffae.face.smoothing import SmoothingConfig
@@ -90,6 +92,12 @@ class PlainRig:
     def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
         opened = parameters.expression + np.array([0, change.mean()], np.float32)
         return replace(parameters, expression=opened)
+
+    def keep_regions(
+        self, moved: FaceParameters, still: FaceParameters, regions: Regions
+    ) -> FaceParameters:
+        kept = np.where([regions.mouth, regions.eyes], moved.expression, still.expression)
+        return replace(moved, expression=kept)
 
 
 @pytest.fixture
@@ -257,10 +265,46 @@ def test_a_face_found_again_moves_on_from_the_same_reference(stage: Stage) -> No
     state = before
     for _ in range(HOLD_FRAMES + 10):
         state = lose(state, stage)
-    again = follow(seen(face(smile=1.5)), state, stage, PlainRig(), controls())
-    assert again.num_lost == 0
-    assert again.reference is before.reference
-    assert_alike(again.shown, replace(stage.face, expression=np.float32([1.5, 0.25])))
+    for _ in range(RETURN_FRAMES):
+        state = follow(seen(face(smile=1.5)), state, stage, PlainRig(), controls())
+        assert state.num_lost == 0
+    assert state.reference is before.reference
+    assert_alike(state.shown, replace(stage.face, expression=np.float32([1.5, 0.25])))
+
+
+def smiles_after_a_loss(num_lost: int, stage: Stage) -> list[float]:
+    """Each frame's smile once a face that was last seen still is found again, smiling."""
+    state, smiles = shown_after([face(), face()], stage), []
+    for _ in range(num_lost):
+        state = lose(state, stage)
+    for _ in range(RETURN_FRAMES + 2):
+        state = follow(seen(face(smile=2)), state, stage, PlainRig(), controls())
+        assert state.shown is not None
+        smiles.append(float(state.shown.expression[0]))
+    return smiles
+
+
+def test_a_face_found_again_is_followed_in_even_steps_not_in_a_jump(stage: Stage) -> None:
+    smiles = smiles_after_a_loss(HOLD_FRAMES + FADE_FRAMES, stage)
+    even = np.linspace(0, 2, RETURN_FRAMES + 1)[1:]
+    np.testing.assert_allclose(smiles, [*even, 2, 2], atol=1e-4)
+
+
+def test_a_face_lost_for_one_frame_is_followed_again_at_once(stage: Stage) -> None:
+    np.testing.assert_allclose(smiles_after_a_loss(1, stage)[:3], [1, 2, 2], atol=1e-4)
+
+
+def test_a_face_lost_again_while_it_returns_is_held_where_it_was(stage: Stage) -> None:
+    state = shown_after([face(), face()], stage)
+    for _ in range(HOLD_FRAMES):
+        state = lose(state, stage)
+    for _ in range(3):
+        state = follow(seen(face(smile=2)), state, stage, PlainRig(), controls())
+    held = lose(state, stage)
+    assert held.shown is state.shown
+    again = follow(seen(face(smile=2)), held, stage, PlainRig(), controls())
+    assert again.shown is not None
+    assert again.shown.expression[0] == pytest.approx(0.6 + 1.4 / 2)
 
 
 def test_trembling_of_the_tracked_points_is_smoothed(stage: Stage) -> None:
