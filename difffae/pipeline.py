@@ -52,7 +52,7 @@ class Controls:
         moves_eyes, moves_mouth: whether lids and gaze, and mouth and jaw, move with the face.
         smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in: the portrait's own, or the driver's.
-        added_light: a lamp blended into that light.
+        light_x, light_y, light_strength: a lamp blended into that light; see `AddedLight`.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
     """
@@ -65,7 +65,9 @@ class Controls:
     moves_mouth: bool = True
     smoothing: float = 0.5
     light: Light = "source"
-    added_light: AddedLight = field(default_factory=AddedLight)
+    light_x: float = 0.0
+    light_y: float = 0.0
+    light_strength: float = 0.0
     num_steps: int = 1
     seed: int = 0
 
@@ -85,6 +87,7 @@ class Controls:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 to 1")
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
+        AddedLight(x=self.light_x, y=self.light_y, strength=self.light_strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +134,14 @@ class Reenacted:
         image: the portrait, its own size, with the edited head.
         mask: 255 where pixels were edited.
         is_tracked: False where the driver's frame showed no face and motion is held or fading.
+        is_in_company: whether at the last look (see `Pipeline.look_around`) other faces of
+            comparable size were in the driver's frame.
     """
 
     image: ImageU8
     mask: MaskU8
     is_tracked: bool
+    is_in_company: bool = False
 
 
 class Pipeline:
@@ -202,6 +208,11 @@ class Pipeline:
         del source, controls
         return StreamState()
 
+    def restart(self, state: StreamState) -> StreamState:
+        """The state of the same person, with motion measured anew from the next frame."""
+        motion = MotionState(points=state.motion.points, num_lost=state.motion.num_lost)
+        return replace(state, motion=motion)
+
     def choose_reference(
         self, frames: Iterable[ImageU8], source: Source, controls: Controls
     ) -> int:
@@ -245,7 +256,13 @@ class Pipeline:
         generated = self._generate(condition, source, controls)
         patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
         image, mask = lay_into(source.image, patch, edited, source.crop_box)
-        return Reenacted(image=image, mask=mask, is_tracked=state.motion.num_lost == 0), state
+        reenacted = Reenacted(
+            image=image,
+            mask=mask,
+            is_tracked=state.motion.num_lost == 0,
+            is_in_company=bool(state.company.others),
+        )
+        return reenacted, state
 
     def skip(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -281,7 +298,8 @@ class Pipeline:
             if sighting is not None:
                 state = replace(state, lighting=self.rig.lighting(sighting))
             lighting = lighting if state.lighting is None else state.lighting
-        lighting = add_light(lighting, controls.added_light)
+        lamp = AddedLight(x=controls.light_x, y=controls.light_y, strength=controls.light_strength)
+        lighting = add_light(lighting, lamp)
         return self.render(source, self._shown(source, state), lighting), state
 
     def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:

@@ -23,11 +23,9 @@ class CaptureSettings:
     """How the camera's pictures are taken over.
 
     Attributes:
-        is_mirrored: swap left and right, as people know themselves from mirrors.
         most_px: the longer side a picture keeps; larger ones are reduced.
     """
 
-    is_mirrored: bool = False
     most_px: int = 1280
 
 
@@ -61,7 +59,7 @@ class Capture:
     Args:
         stream: called for where frames go now; None while there is nowhere.
         executor: where pictures are converted, never the event loop.
-        settings: mirroring and size.
+        settings: the pictures' size.
         on_frame: told every picture that goes to the model.
 
     Attributes:
@@ -158,11 +156,11 @@ class Capture:
 
 
 def to_picture(frame: VideoFrame, settings: CaptureSettings) -> Picture:
-    """The (H, W, 3) RGB pixels of a decoded frame, reduced and mirrored as the settings say."""
+    """The (H, W, 3) RGB pixels of a decoded frame, reduced as the settings say."""
     scale = min(1.0, settings.most_px / max(frame.width, frame.height))
     width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
     image = frame.to_ndarray(format="rgb24", width=width, height=height)
-    return np.ascontiguousarray(image[:, ::-1] if settings.is_mirrored else image, np.uint8)
+    return np.ascontiguousarray(image, np.uint8)
 
 
 async def discard(track: MediaStreamTrack) -> None:

@@ -22,6 +22,9 @@ class Range:
 RANGES: Mapping[str, Range] = {
     "strength": Range(least=0, most=2, step=0.05),
     "smoothing": Range(least=0, most=1, step=0.05),
+    "light_x": Range(least=-1, most=1, step=0.05),
+    "light_y": Range(least=-1, most=1, step=0.05),
+    "light_strength": Range(least=0, most=1, step=0.05),
 }
 
 
@@ -33,8 +36,13 @@ class LiveControls:
         motion: carry over the motion since the reference, or take the driver's pose as it is.
         strength: multiplies the motion.
         pose, expression: whether the driver's head and its face move the portrait.
+        eyes, mouth: whether lids and gaze, and mouth and jaw, move where the face does.
         smoothing: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in.
+        light_x, light_y: where a lamp stands as the viewer sees it: -1 left or below, 1 right or
+            above.
+        light_strength: of the lamp; 0 leaves the light as it is, at 1 there is no other.
+        mirror: swap left and right of the camera's picture, as people know themselves.
         steps: of the sampler.
     """
 
@@ -42,8 +50,14 @@ class LiveControls:
     strength: float = 1.0
     pose: bool = True
     expression: bool = True
+    eyes: bool = True
+    mouth: bool = True
     smoothing: float = 0.5
     light: Literal["source", "driver"] = "source"
+    light_x: float = 0.0
+    light_y: float = 0.0
+    light_strength: float = 0.0
+    mirror: bool = False
     steps: int = 1
 
     def changed(self, values: Mapping[str, object]) -> "LiveControls":

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from streamer.certificate import SigningSettings
+from streamer.controls import LiveControls
 from streamer.engine import EngineSettings, load_engine
 from streamer.errors import OutputError, UsageError
 from streamer.offline import Load, Parser, run_command, run_with_progress
@@ -29,7 +30,11 @@ def main(arguments: Sequence[str] | None = None, *, load: Load = load_engine) ->
             given.output_directory,
             person=given.person,
             picture=given.picture,
-            engine=EngineSettings(model=given.model, device=given.device, motion=given.motion),
+            engine=EngineSettings(
+                model=given.model,
+                device=given.device,
+                controls=LiveControls(motion=given.motion),
+            ),
         )
         run_with_progress(job, console, is_quiet=False, load=load)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -36,6 +36,14 @@ class Reenactor(Protocol):
 
     def open_stream(self, source: "Source", controls: "Controls") -> "StreamState":
         """The state before the first frame."""
+        ...
+
+    def restart(self, state: "StreamState") -> "StreamState":
+        """The state of the same person, with motion measured anew from the next frame."""
+        ...
+
+    def look_around(self, frame: NDArray[np.uint8], state: "StreamState") -> "StreamState":
+        """The state with a note of who else is in the frame that was just processed."""
         ...
 
     def choose_reference(
@@ -77,16 +85,14 @@ class EngineSettings:
 
     Attributes:
         model: a bundled name, or a folder with config.yaml and safetensors.
-        strength: multiplies the motion since the reference, 0 to 2.
-        num_steps: sampler steps a frame.
+        controls: what a person on camera may change while streaming.
+        seed: of the noise.
     """
 
     model: str = "lite-256"
     device: str = "cpu"
     runtime: Runtime = "auto"
-    motion: Literal["relative", "absolute"] = "relative"
-    strength: float = 1.0
-    num_steps: int = 1
+    controls: LiveControls = field(default_factory=LiveControls)
     seed: int = 0
 
 
@@ -149,14 +155,9 @@ def load_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelError: unknown model, wrong or altered weights, no such device or runtime.
     """
-    from difffae import Controls, load_pipeline
+    from difffae import load_pipeline
 
-    controls = Controls(
-        motion=settings.motion,
-        strength=settings.strength,
-        num_steps=settings.num_steps,
-        seed=settings.seed,
-    )
+    controls = model_controls(settings.controls, settings.seed)
     try:
         pipeline = load_pipeline(settings.model, device=settings.device, runtime=settings.runtime)
     except (ValueError, RuntimeError, OSError, AssertionError) as error:
@@ -167,7 +168,7 @@ def load_engine(settings: EngineSettings) -> Engine:
 
 
 def model_controls(controls: LiveControls, seed: int) -> "Controls":
-    """What a session's controls are to the model."""
+    """What a session's controls are to the model; mirroring is done before it."""
     from difffae import Controls
 
     return Controls(
@@ -175,8 +176,13 @@ def model_controls(controls: LiveControls, seed: int) -> "Controls":
         strength=controls.strength,
         moves_pose=controls.pose,
         moves_expression=controls.expression,
+        moves_eyes=controls.eyes,
+        moves_mouth=controls.mouth,
         smoothing=controls.smoothing,
         light=controls.light,
+        light_x=controls.light_x,
+        light_y=controls.light_y,
+        light_strength=controls.light_strength,
         num_steps=controls.steps,
         seed=seed,
     )

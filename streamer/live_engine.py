@@ -40,6 +40,7 @@ MAX_PORTRAITS = 32
 """Encoded portraits that are kept; past it the ones that no session shows go, oldest first."""
 _KEPT_FRAMES = 10
 _KEPT_EVERY = 6  # frames: about two seconds in all
+_LOOK_EVERY = 15  # frames: who else is in the picture
 _GREY = 128
 
 
@@ -50,6 +51,7 @@ class _Session:
     settings: SessionSettings
     state: "StreamState"
     controls: "Controls"
+    num_processed: int = 0
     is_reference_wanted: bool = False
     recent: deque[Picture] = field(default_factory=lambda: deque(maxlen=_KEPT_FRAMES))
 
@@ -102,12 +104,18 @@ class PipelineEngine:
         return source.image
 
     def update(self, session: str, settings: SessionSettings) -> None:
-        """See `LiveEngine.update`; another portrait begins with a new reference."""
+        """See `LiveEngine.update`; another portrait begins with a new reference.
+
+        So does another mirroring: what was tracked so far is on the other side.
+        """
         live = self._sessions[session]
         with self._choosing:
             source = self._source(settings)
-            if settings.portrait != live.settings.portrait:
+            if settings.controls.mirror != live.settings.controls.mirror:
                 live.state = self._reenactor.open_stream(source, live.controls)
+                live.recent.clear()
+            elif settings.portrait != live.settings.portrait:
+                live.state = self._reenactor.restart(live.state)
             live.settings, live.controls = settings, self._controls(settings.controls)
 
     def reference(self, session: str, action: ReferenceAction) -> None:
@@ -116,7 +124,7 @@ class PipelineEngine:
         live.is_reference_wanted = action == "set"
         source = self._source(live.settings)
         if action == "reset":
-            live.state = self._reenactor.open_stream(source, live.controls)
+            live.state = self._reenactor.restart(live.state)
         elif action == "auto" and live.recent:
             frames = list(live.recent)
             with driver_errors("the last seconds"):
@@ -127,13 +135,19 @@ class PipelineEngine:
         """See `LiveEngine.process`."""
         live = self._sessions[session]
         source, begun = self._source(live.settings), self._clock()
-        if frame.number % _KEPT_EVERY == 0:
-            live.recent.append(frame.image)
+        image = _mirrored(frame.image) if live.settings.controls.mirror else frame.image
+        if live.num_processed % _KEPT_EVERY == 0:
+            live.recent.append(image)
         if live.is_reference_wanted:
-            self._take_reference(live, source, frame.image)
-        made, live.state = self._reenactor.reenact(frame.image, source, live.state, live.controls)
+            self._take_reference(live, source, image)
+        made, live.state = self._reenactor.reenact(image, source, live.state, live.controls)
+        live.num_processed += 1
+        if live.num_processed % _LOOK_EVERY == 0:
+            live.state = self._reenactor.look_around(image, live.state)
         times = {**frame.times_s, "model_begun": begun, "model_done": self._clock()}
-        face: FaceState = "tracked" if made.is_tracked else "lost"
+        face: FaceState = "lost"
+        if made.is_tracked:
+            face = "several" if made.is_in_company else "tracked"
         return LiveResult(image=made.image, number=frame.number, face=face, times_s=times)
 
     def close(self, session: str) -> None:
@@ -192,3 +206,7 @@ def _scaled(image: Picture) -> NDArray[np.uint8]:
         return image
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _mirrored(image: Picture) -> Picture:
+    return np.asarray(cv2.flip(image, 1), np.uint8)

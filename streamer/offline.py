@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, NoReturn, get_args
 
@@ -30,6 +31,7 @@ from rich.progress import (
 from rich.text import Text
 
 from streamer.certificate import SigningSettings
+from streamer.controls import RANGES, LiveControls
 from streamer.engine import Engine, EngineSettings, Runtime, load_engine
 from streamer.errors import StreamerError, UsageError
 from streamer.provenance import can_sign
@@ -137,9 +139,7 @@ def to_job(given: argparse.Namespace) -> Job:
             model=given.model,
             device=given.device,
             runtime=given.runtime,
-            motion=given.motion,
-            strength=given.strength,
-            num_steps=given.steps,
+            controls=_controls(given),
             seed=given.seed,
         ),
         reference=given.reference,
@@ -148,6 +148,12 @@ def to_job(given: argparse.Namespace) -> Job:
         can_resume=given.resume,
         signing=_signing(given),
     )
+
+
+def _controls(given: argparse.Namespace) -> LiveControls:
+    """The options that are controls of the live server too, but its mirror."""
+    names = [control.name for control in fields(LiveControls) if control.name != "mirror"]
+    return LiveControls(**{name: getattr(given, name) for name in names})
 
 
 def _signing(given: argparse.Namespace) -> SigningSettings | None:
@@ -198,7 +204,7 @@ def _parser() -> Parser:
     add(
         "--motion",
         choices=("relative", "absolute"),
-        default=defaults.motion,
+        default=defaults.controls.motion,
         help="relative: the motion since the reference frame; absolute: pose and expression as "
         "they are (default: %(default)s)",
     )
@@ -210,7 +216,7 @@ def _parser() -> Parser:
         help="where relative motion starts: a frame number from 0, or auto, the frame of the "
         "first 10 s most like the portrait (default: %(default)s)",
     )
-    add("--strength", type=_strength, default=1.0, help="multiplies the motion, 0 to 2")
+    _add_controls(parser)
     add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
     add("--seed", type=_whole(0), default=0, help="the same seed gives the same video")
     add(
@@ -239,6 +245,43 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_controls(parser: argparse.ArgumentParser) -> None:
+    """What of the motion is carried over, and the light."""
+    controls, add = LiveControls(), parser.add_argument
+    add(
+        "--strength",
+        type=_ranged("strength"),
+        default=controls.strength,
+        help="multiplies the motion, 0 to 2",
+    )
+    for name, what in {
+        "pose": "the head moves",
+        "expression": "the face moves",
+        "eyes": "lids and gaze move with the face; else they stay as in the portrait",
+        "mouth": "mouth and jaw move with the face; else they stay as in the portrait",
+    }.items():
+        add(f"--{name}", type=_truth, default=True, metavar="true|false", help=what)
+    add(
+        "--smoothing",
+        type=_ranged("smoothing"),
+        default=controls.smoothing,
+        help="0 follows at once, 1 is steadiest (default: %(default)s)",
+    )
+    add(
+        "--light",
+        choices=("source", "driver"),
+        default=controls.light,
+        help="whose light the face is in (default: %(default)s)",
+    )
+    for name, what in {
+        "light_x": "where a lamp stands: -1 left, 1 right as you see the portrait",
+        "light_y": "-1 below, 1 above",
+        "light_strength": "of the lamp: 0 leaves the light as it is, at 1 there is no other",
+    }.items():
+        option = "--" + name.replace("_", "-")
+        add(option, type=_ranged(name), default=0.0, help=f"{what} (default: %(default)s)")
+
+
 def _reference(text: str) -> int | Literal["auto"]:
     return "auto" if text == "auto" else _whole(0)(text)
 
@@ -249,11 +292,27 @@ def _device(text: str) -> str:
     return text
 
 
-def _strength(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and 0 <= value <= 2):
-        raise argparse.ArgumentTypeError(f"expected 0 to 2, got {text}")
-    return value
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text}")
+    return text == "true"
+
+
+def _ranged(control: str) -> Callable[[str], float]:
+    limits = RANGES[control]
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not limits.least <= value <= limits.most:
+            raise argparse.ArgumentTypeError(
+                f"expected {limits.least:g} to {limits.most:g}, got {text}"
+            )
+        return value
+
+    return parse
 
 
 def _whole(minimum: int) -> Callable[[str], int]:

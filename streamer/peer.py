@@ -73,7 +73,7 @@ class PeerSettings:
 
     Attributes:
         ice_servers: STUN and TURN servers; none by default, and none of aiortc's own either.
-        capture: mirroring and size of the camera's picture.
+        capture: size of the camera's picture.
         outgoing: label and cards.
         is_released_on_marker: see `marker_release`.
         connect_timeout_s: to be connected in.

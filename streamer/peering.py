@@ -22,14 +22,12 @@ class PeerRequest:
 
     Attributes:
         open_stream: opens the session in the compute process; called again after it was lost.
-        is_mirrored: flip the camera's frames left to right before the model sees them.
         config: limits and ICE servers.
         on_state: told of every change of state, with a sentence for the person or "".
         on_message: told of every message on the "control" channel, in order.
     """
 
     open_stream: Callable[[], Awaitable[ComputeStream]]
-    is_mirrored: bool
     config: ServerConfig
     on_state: Callable[[SessionState, str], None]
     on_message: Callable[[str | bytes], None]

@@ -7,7 +7,7 @@ beside the output, so that an interrupted run can go on and ends in the very sam
 import errno
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -243,9 +243,7 @@ def _made_from(job: Job) -> dict[str, str]:
         "model": file_hash(find_model(job.engine.model)),
         "device": job.engine.device,
         "runtime": job.engine.runtime,
-        "motion": job.engine.motion,
-        "strength": str(job.engine.strength),
-        "steps": str(job.engine.num_steps),
+        **{name: str(value) for name, value in asdict(job.engine.controls).items()},
         "seed": str(job.engine.seed),
         "reference": str(job.reference),
         "face": str(job.face),

@@ -100,7 +100,6 @@ def aiortc_peers(config: ServerConfig) -> PeerFactory:
     from aiortc import RTCIceServer
 
     from streamer import peer
-    from streamer.capture import CaptureSettings
 
     bitrate, limits = config.bitrate, config.limits
     peer.set_bitrate_bounds(
@@ -117,7 +116,6 @@ def aiortc_peers(config: ServerConfig) -> PeerFactory:
             request.open_stream,
             peer.PeerSettings(
                 ice_servers=[RTCIceServer(**server) for server in servers],
-                capture=CaptureSettings(is_mirrored=request.is_mirrored),
                 connect_timeout_s=limits.connect_s,
                 idle_timeout_s=limits.idle_s,
                 limit_s=limits.session_s,

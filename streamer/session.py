@@ -50,7 +50,7 @@ _SENTENCES: dict[SessionState, str] = {
     "ready": "ready",
     "streaming": "the portrait follows your face",
     "face_lost": "your face is not seen; look at the camera in good light",
-    "several_faces": "several faces are seen; one person at a time, please",
+    "several_faces": "several faces are seen; the portrait follows the one seen first",
     "recovering": "the model is starting again; this takes a few seconds",
     "closed": "the session has ended",
 }
@@ -86,7 +86,7 @@ class Session:
         identifier: unguessable.
         watch_key: likewise, for viewers; they can end nothing with it.
         portrait: shown first.
-        is_mirrored: flip the camera's frames.
+        is_mirrored: whether the camera's frames are flipped at first.
         services: see there.
     """
 
@@ -107,7 +107,7 @@ class Session:
         self._num_candidates = 0
         self._services = services
         self._portrait = portrait
-        self._controls = LiveControls()
+        self._controls = LiveControls(mirror=is_mirrored)
         self._key = ""
         self._is_state_heard = False
         self._began_s = services.clock()
@@ -117,7 +117,6 @@ class Session:
         self._peer: Peer = services.make_peer(
             PeerRequest(
                 open_stream=self._open_stream,
-                is_mirrored=is_mirrored,
                 config=services.config,
                 on_state=self.on_state,
                 on_message=self.on_message,

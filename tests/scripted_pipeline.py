@@ -5,11 +5,13 @@ from dataclasses import dataclass, fields, is_dataclass
 import numpy as np
 
 from difffae.arrays import ImageU8, Points3
+from difffae.face.crop import CropBox, box_around
 from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
 
 HEIGHT, WIDTH, MARGIN = 512, 640, 64  # the portrait: its square picture between two grey bars
 DRIVER_SIDE = 256
 CONTROLS = Controls()
+ACCOMPANIED = 91  # a driver frame of this colour shows a second face
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,15 @@ class ScriptedTracker:
 
     def find_faces(self, image: ImageU8) -> list[Points3]:
         return self.faces
+
+    def spot_faces(self, image: ImageU8) -> list[CropBox]:
+        """The script's own face, and on a frame of colour 91 another one beside it."""
+        points = self.track(image, None)
+        if points is None:
+            return []
+        own = box_around(points, factor=0.8)
+        beside = CropBox(left=own.left - 1.5 * own.size, top=own.top, size=0.7 * own.size)
+        return [own, beside] if image[-1, -1, 0] == ACCOMPANIED else [own]
 
     def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
         is_driver = image.shape[0] == DRIVER_SIDE and image[0, 1].tolist() == [1, 2, 3]

@@ -8,7 +8,7 @@ const SERVER_STATES = {
   ready: ["ready", "Ready; look into the camera."],
   streaming: ["streaming", "Live: the portrait follows you."],
   face_lost: ["busy", "No face to follow; move into the middle of the camera's picture."],
-  several_faces: ["busy", "Several faces are in the picture; only one person may be in front of the camera."],
+  several_faces: ["busy", "Several faces are in the picture; the portrait follows the one seen first."],
   recovering: ["busy", "The model is starting again; your session goes on by itself in a few seconds."],
   closed: ["error", "The server ended the session; start again."],
 };

@@ -74,5 +74,5 @@ def is_same_person(
 
 
 def _distance(one: CropBox, other: CropBox) -> float:
-    middles = [(box.left + box.size / 2, box.top + box.size / 2) for box in (one, other)]
-    return float(np.hypot(*np.subtract(*middles)))
+    half = (one.size - other.size) / 2
+    return float(np.hypot(one.left - other.left + half, one.top - other.top + half))

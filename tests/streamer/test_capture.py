@@ -173,14 +173,6 @@ def test_conversion_happens_in_the_executor() -> None:
     assert names[0].startswith("converts")
 
 
-def test_mirroring_swaps_left_and_right() -> None:
-    image = painted(1, CAMERA_COLOUR)
-    plain = to_picture(video_frame(image), CaptureSettings())
-    mirrored = to_picture(video_frame(image), CaptureSettings(is_mirrored=True))
-    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
-    assert mirrored.flags["C_CONTIGUOUS"]
-
-
 def test_pictures_that_are_too_large_are_reduced_in_proportion() -> None:
     large = video_frame(painted(0, CAMERA_COLOUR, 400, 800))
     assert to_picture(large, CaptureSettings(most_px=200)).shape == (100, 200, 3)

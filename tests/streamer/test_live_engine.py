@@ -169,7 +169,7 @@ class CountingReenactor:
         return None
 
     def reenact(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[Any, None]:
-        return SimpleNamespace(image=source.image, is_tracked=True), None
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False), None
 
 
 def test_portraits_that_nobody_shows_are_forgotten_past_the_limit() -> None:

@@ -37,8 +37,11 @@ class Reenactor:
     def open_stream(self, source: Any, controls: Any) -> None:
         return None
 
+    def restart(self, state: None) -> None:
+        return None
+
     def reenact(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[Any, None]:
-        return SimpleNamespace(image=source.image, is_tracked=True), None
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False), None
 
 
 def engine_of(frames: Reenactor, encoder: Reenactor) -> PipelineEngine:

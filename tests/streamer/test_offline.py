@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from signing_media import users_credentials
+from streamer.controls import LiveControls
 from streamer.engine import EngineSettings
 from streamer.errors import ModelError
 from streamer.offline import default_output, describe, main
@@ -70,14 +71,27 @@ def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
     loader = FakeLoader(FakeReenactor())
     motion = ["--motion", "absolute", "--strength", "0.7", "--reference", "auto", "--face", "1"]
     model = ["--steps", "4", "--seed", "9", "--device", "cuda:1", "--runtime", "eager", "--quiet"]
-    assert main(given(driver, source, *motion, *model), load=loader) == 0
+    face = ["--pose", "false", "--expression", "true", "--eyes", "false", "--mouth", "false"]
+    light = ["--light", "driver", "--light-x", "-1", "--light-y", "0.5", "--light-strength", "0.3"]
+    options = [*motion, *model, *face, *light, "--smoothing", "0.1"]
+    assert main(given(driver, source, *options), load=loader) == 0
     assert loader.settings == EngineSettings(
         model=str(source.with_name("model")),
         device="cuda:1",
         runtime="eager",
-        motion="absolute",
-        strength=0.7,
-        num_steps=4,
+        controls=LiveControls(
+            motion="absolute",
+            strength=0.7,
+            pose=False,
+            eyes=False,
+            mouth=False,
+            smoothing=0.1,
+            light="driver",
+            light_x=-1.0,
+            light_y=0.5,
+            light_strength=0.3,
+            steps=4,
+        ),
         seed=9,
     )
     assert len(loader.reenactor.auto_frames) == 130
@@ -98,6 +112,10 @@ def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:
         ([], "required: video, source"),
         (["--strength", "3"], "expected 0 to 2, got 3"),
         (["--strength", "nan"], "expected 0 to 2, got nan"),
+        (["--strength", "much"], "expected 0 to 2, got much"),
+        (["--light-x", "-1.5"], "expected -1 to 1, got -1.5"),
+        (["--light-strength", "2"], "expected 0 to 1, got 2"),
+        (["--eyes", "closed"], "expected true or false, got closed"),
         (["--steps", "0"], "expected a whole number from 1, got 0"),
         (["--reference", "first"], "expected a whole number from 0, got first"),
         (["--device", "gpu"], "expected cpu, cuda or cuda:N, got gpu"),

@@ -20,7 +20,6 @@ from painted_media import (
     number_in,
     until,
 )
-from streamer.capture import CaptureSettings
 from streamer.errors import ComputeLostError, PortraitError, SessionFailedError
 from streamer.live import LiveResult, TimedFrame
 from streamer.marker_release import MarkerJitterBuffer
@@ -149,24 +148,6 @@ def test_a_lost_stream_is_replaced_by_a_new_one_on_the_same_connection() -> None
     asyncio.run(scene())
 
 
-def test_pictures_are_mirrored_on_request() -> None:
-    async def scene() -> None:
-        stream = StubStream()
-        settings = PeerSettings(capture=CaptureSettings(is_mirrored=True))
-        async with connected(lambda: opened(stream), settings) as (_, _, _):
-            await until(lambda: any(number_in(f.image[:, ::-1]) == 5 for f in stream.frames))
-
-    asyncio.run(scene())
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (PeerSettings(limit_s=0.3), "time is over"),
-        (PeerSettings(connect_timeout_s=0.0), "No connection"),
-        (PeerSettings(idle_timeout_s=0.0), "no picture"),
-    ],
-)
 def test_each_time_limit_closes_the_connection_with_its_sentence(
     settings: PeerSettings, message: str
 ) -> None:

@@ -144,12 +144,19 @@ def test_an_unfinished_run_is_not_overwritten_by_chance(driver: Path, source: Pa
     assert summary.num_resumed == 0
 
 
+def another(job: Job, **controls: object) -> Job:
+    changed = job.engine.controls.changed(controls)
+    return replace(job, engine=replace(job.engine, controls=changed))
+
+
 def test_resuming_with_another_option_is_refused(driver: Path, source: Path) -> None:
     job = job_for(driver, source, can_resume=True)
     with pytest.raises(KeyboardInterrupt):
         reenact_file(job, load=FakeLoader(interrupt_at(60)))
     with pytest.raises(ResumeError, match="another strength"):
-        reenact_file(replace(job, engine=replace(job.engine, strength=0.5)), load=never_load)
+        reenact_file(another(job, strength=0.5), load=never_load)
+    with pytest.raises(ResumeError, match="another light_x"):
+        reenact_file(another(job, light_x=0.5), load=never_load)
     write_video(driver, moving_frames(129))
     with pytest.raises(ResumeError, match="another driver"):
         reenact_file(job, load=never_load)

@@ -47,6 +47,22 @@ def test_controls_are_set_all_or_none(tmp_path: Path) -> None:
     run(scene, tmp_path)
 
 
+def test_mirroring_begins_as_asked_and_is_changed_like_any_control(tmp_path: Path) -> None:
+    async def act() -> None:
+        async with served(tmp_path) as stage:
+            _, begun = await stage.begin(mirror=True)
+            stream = stage.compute.streams[begun["id"]]
+            assert stream.settings.controls.mirror
+            change = {"id": 1, "type": "set", "controls": {"light_x": -0.5}}
+            await tell(stage.peers.made[0], change)
+            assert stream.settings.controls.mirror
+            await tell(stage.peers.made[0], {**change, "controls": {"mirror": False}})
+            assert not stream.settings.controls.mirror
+            assert stream.settings.controls.light_x == -0.5
+
+    asyncio.run(act())
+
+
 def test_a_portrait_is_swapped_with_the_controls_kept(tmp_path: Path) -> None:
     async def scene(stage: Stage, peer: FakePeer, stream: FakeStream) -> None:
         before = stream.settings.portrait

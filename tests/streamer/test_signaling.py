@@ -89,7 +89,7 @@ def test_a_session_begins_is_described_and_ends_and_all_is_on_record(tmp_path: P
         assert (status, begun["type"]) == (201, "answer")
         assert begun["sdp"].startswith("v=0")
         assert len(begun["id"]) >= 24
-        assert stage.peers.made[0].request.is_mirrored
+        assert stage.compute.streams[begun["id"]].settings.controls.mirror
         address = f"/api/sessions/{begun['id']}"
         described = await (await stage.client.get(address)).json()
         assert described["state"] == "connecting"
