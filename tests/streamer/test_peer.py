@@ -148,6 +148,14 @@ def test_a_lost_stream_is_replaced_by_a_new_one_on_the_same_connection() -> None
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (PeerSettings(limit_s=0.3), "time is over"),
+        (PeerSettings(connect_timeout_s=0.0), "No connection"),
+        (PeerSettings(idle_timeout_s=0.0), "no picture"),
+    ],
+)
 def test_each_time_limit_closes_the_connection_with_its_sentence(
     settings: PeerSettings, message: str
 ) -> None:
