@@ -154,7 +154,7 @@ def test_flames_eyes_stay_with_the_eyes_off_and_the_mouth_moves(flame_rig: Flame
     moved = flame_face(brows=1)
     shown = flame_rig.keep_regions(moved, still, NO_EYES)
     assert motion_at(flame_rig, moved, LID) > 0.5
-    assert motion_at(flame_rig, shown, LID) < 0.5 * motion_at(flame_rig, moved, LID)
+    assert motion_at(flame_rig, shown, LID) < 0.6 * motion_at(flame_rig, moved, LID)
 
 
 def test_a_basis_of_separate_regions_loses_just_the_one_that_is_off() -> None:
