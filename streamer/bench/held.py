@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-_SHARED = Path("/dev/shm")
+_SHARED = "/dev/shm/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +20,14 @@ class Held:
         threads: of the process.
         descriptors: open ones, sockets among them.
         sockets: of those.
+        shared: pieces of named shared memory that it maps, also where the name is gone.
     """
 
     rss_mb: float
     threads: int
     descriptors: int
     sockets: int
+    shared: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ def held_by(pid: int) -> Held | None:
     root = Path(f"/proc/{pid}")
     try:
         status = (root / "status").read_text("utf-8", "replace")
+        mapped = (root / "maps").read_text("utf-8", "replace")
         names = os.listdir(root / "fd")
     except OSError:
         return None
@@ -60,12 +63,8 @@ def held_by(pid: int) -> Held | None:
         threads=int(values["Threads"]),
         descriptors=len(targets),
         sockets=sum(target.startswith("socket:") for target in targets),
+        shared=len({line.split()[4] for line in mapped.splitlines() if _SHARED in line}),
     )
-
-
-def num_shared() -> int:
-    """Named pieces of shared memory of Python on this machine."""
-    return sum(1 for _ in _SHARED.glob("psm_*"))
 
 
 def trends(samples: Sequence[Held]) -> dict[str, Trend]:

@@ -6,11 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import numpy as np
 from rich.console import Console
 
+from streamer.bench import counter
+from streamer.bench.chromium_loss import watch_page_through
+from streamer.bench.live import PERIOD
 from streamer.bench.live_client import CountingCamera, LiveClient, Seen, numbered, numbered_clip
 from streamer.bench.offline import DRIVER, packaged_file
 from streamer.bench.relay import BAD, CLEAN, Conditions, Relay, Weather
@@ -20,6 +25,8 @@ from streamer.live import Picture
 
 _NAMES = "before", "during", "after"
 _SETTLING_S = 1.0
+_CLEAN_S = 6.0
+_WINDOW_S = 1.0
 _NORMAL_S = 0.03  # above what was usual before
 
 
@@ -43,7 +50,7 @@ class Recovery:
 
     Attributes:
         newer_s: until a frame came that was captured after it.
-        normal_s: until the latency was what it had been, and stayed so for the next frames.
+        normal_s: until the median latency of the second that followed was what it had been.
         freeze_s: longest time without any new frame, from the first bad moment on.
     """
 
@@ -61,16 +68,27 @@ def judged(seen: Sequence[Seen], bad: Spell, usual_s: float) -> Recovery:
         usual_s: the latency before it.
     """
     newer = next((one for one in seen if one.sent_s >= bad.ended_s), None)
-    slow = [one for one in seen if one.came_s > bad.ended_s and one.latency_s > usual_s + _NORMAL_S]
-    last_slow_s = max((one.came_s for one in slow), default=bad.ended_s)
-    normal = next((one for one in seen if one.came_s > last_slow_s), None)
+    later = [one for one in seen if one.came_s >= bad.ended_s]
+    last_s = later[-1].came_s if later else bad.ended_s
+    usual = (
+        one.came_s
+        for one in later
+        if one.came_s + _WINDOW_S <= last_s and _typical_s(later, one.came_s) <= usual_s + _NORMAL_S
+    )
+    normal_s = next(usual, None)
     times_s = [one.came_s for one in seen if one.came_s >= bad.begun_s]
     gaps_s = [after - before for before, after in pairwise(times_s)]
     return Recovery(
         newer_s=None if newer is None else newer.came_s - bad.ended_s,
-        normal_s=None if normal is None else normal.came_s - bad.ended_s,
+        normal_s=None if normal_s is None else normal_s - bad.ended_s,
         freeze_s=max(gaps_s, default=float("inf")),
     )
+
+
+def _typical_s(seen: Sequence[Seen], begun_s: float) -> float:
+    """Median latency of the frames of a second."""
+    window = [one.latency_s for one in seen if begun_s <= one.came_s < begun_s + _WINDOW_S]
+    return float(np.median(window))
 
 
 def described(seen: Sequence[Seen], spell: Spell) -> str:
@@ -85,29 +103,35 @@ def described(seen: Sequence[Seen], spell: Spell) -> str:
 
 def loss(
     model: str = "pass",
+    client: Literal["aiortc", "chromium"] = "aiortc",
     loss_percent: float = 100 * BAD.loss,
     jitter_ms: float = 1000 * BAD.jitter_s,
     bad_s: float = 10.0,
-    clean_s: float = 6.0,
     seed: int = 0,
 ) -> None:
     """Stream through a clean network, a bad one, and a clean one again; print what was seen.
 
     Args:
         model: "pass" sends the camera's picture back at once; or a model's name.
+        client: one of our own, or the page in a headless browser.
         loss_percent: of the datagrams, in both directions.
         jitter_ms: each datagram takes up to this much longer.
         bad_s: seconds of the bad network.
-        clean_s: seconds of the clean one, before and after.
         seed: which datagrams are lost.
     """
     bad = Conditions(loss=loss_percent / 100, jitter_s=jitter_ms / 1000)
     out = Console(soft_wrap=True, markup=False, highlight=False)
-    seen, spells = asyncio.run(_streamed(model, bad, (clean_s, bad_s, clean_s), seed))
-    out.print(f"{model} through {loss_percent:g} % loss and {jitter_ms:g} ms jitter, both ways")
+    gone_through = _Spells(bad, (_CLEAN_S, bad_s, _CLEAN_S), seed)
+    seen = asyncio.run(_streamed(model, gone_through, client == "chromium"))
+    spells = gone_through.passed
+    out.print(
+        f"{model}, {client}, through {loss_percent:g} % loss and {jitter_ms:g} ms jitter, both ways"
+    )
     for spell in spells:
         out.print(described(seen, spell))
-    before = [one.latency_s for one in seen if one.came_s < spells[1].begun_s]
+    if gone_through.counted:
+        out.print(f"the browser's own counters: {gone_through.counted}")
+    before = [one.latency_s for one in seen if spells[0].begun_s <= one.came_s < spells[1].begun_s]
     if not before:
         raise StreamerError("no frame came back before the loss; is the model at work?")
     found = judged(seen, spells[1], float(np.median(before)))
@@ -127,33 +151,58 @@ def _seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-async def _streamed(
-    model: str, bad: Conditions, lengths_s: tuple[float, float, float], seed: int
-) -> tuple[list[Seen], list[Spell]]:
-    """All frames that came back, and when the network was what."""
-    weather = Weather(CLEAN, seed)
-    relay = Relay(weather)
-    camera = CountingCamera(paint=camera_for(model))
-    with tempfile.TemporaryDirectory() as folder:
-        server = running_server(model, ["--log_folder", folder])
-        async with server as running, aiohttp.ClientSession() as http:
-            client = LiveClient(running.address, camera=camera, relay=relay)
-            try:
-                await client.connect(http)
-                await client.until(lambda: len(client.seen) > 0)
-                await asyncio.sleep(_SETTLING_S)
-                spells = [
-                    await _spell(weather, *each)
-                    for each in zip(_NAMES, (CLEAN, bad, CLEAN), lengths_s, strict=True)
-                ]
-            finally:
-                await client.close(http)
-                relay.close()
-    return client.seen, spells
+async def _streamed(model: str, spells: "_Spells", has_browser: bool) -> list[Seen]:
+    """All frames that came back while the network went through the spells."""
+    relay = Relay(spells.weather)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            async with running_server(model, ["--log_folder", name]) as running:
+                stream = _by_page if has_browser else _by_aiortc
+                return await stream(running.address, relay, spells, model, folder)
+        finally:
+            relay.close()
 
 
-async def _spell(weather: Weather, name: str, conditions: Conditions, length_s: float) -> Spell:
-    weather.conditions = conditions
-    begun_s = time.monotonic()
-    await asyncio.sleep(length_s)
-    return Spell(name=name, begun_s=begun_s, ended_s=time.monotonic())
+async def _by_aiortc(
+    address: str, relay: Relay, spells: "_Spells", model: str, _: Path
+) -> list[Seen]:
+    client = LiveClient(address, camera=CountingCamera(paint=camera_for(model)), relay=relay)
+    async with aiohttp.ClientSession() as http:
+        try:
+            await client.connect(http)
+            await client.until(lambda: len(client.seen) > 0)
+            await spells.pass_by()
+        finally:
+            await client.close(http)
+    return client.seen
+
+
+async def _by_page(
+    address: str, relay: Relay, spells: "_Spells", model: str, folder: Path
+) -> list[Seen]:
+    camera = folder / "camera.mjpeg"
+    clip = None if model == PASS else packaged_file(*DRIVER)
+    pictures = counter.numbered(PERIOD, clip)
+    await asyncio.to_thread(counter.write_camera, camera, pictures)
+    seen, spells.counted = await watch_page_through(relay, address, camera, spells.pass_by)
+    return seen
+
+
+class _Spells:
+    """Lets the network change, and notes when."""
+
+    def __init__(self, bad: Conditions, lengths_s: tuple[float, float, float], seed: int) -> None:
+        self.weather = Weather(CLEAN, seed)
+        self.passed: list[Spell] = []
+        self.counted: dict[str, float] = {}
+        self._planned = tuple(zip(_NAMES, (CLEAN, bad, CLEAN), lengths_s, strict=True))
+
+    async def pass_by(self) -> None:
+        """All of them, after a moment in which a new connection settles."""
+        await asyncio.sleep(_SETTLING_S)
+        for name, conditions, length_s in self._planned:
+            self.weather.conditions = conditions
+            begun_s = time.monotonic()
+            await asyncio.sleep(length_s)
+            self.passed.append(Spell(name=name, begun_s=begun_s, ended_s=time.monotonic()))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from rich.console import Console
 
-from streamer.bench.held import Held, grown, held_by, num_shared, trends
+from streamer.bench.held import Held, grown, held_by, trends
 from streamer.bench.live_client import CountingCamera, LiveClient, RefusedError
 from streamer.bench.loss import camera_for
 from streamer.bench.processes import descendants
@@ -28,7 +28,6 @@ class Meter:
     def __init__(self, server: RunningServer) -> None:
         self._server = server
         self.samples: dict[str, list[Held]] = {"server": [], "model": []}
-        self.shared: list[int] = []
 
     def sample(self) -> None:
         """Take one of each.
@@ -45,7 +44,6 @@ class Meter:
             raise StreamerError("the server or its model has ended; see what it said above")
         self.samples["server"].append(server)
         self.samples["model"].append(model)
-        self.shared.append(num_shared())
 
 
 @dataclass
@@ -187,7 +185,4 @@ def _report(out: Console, meter: Meter, unit: str) -> bool:
         if worse:
             out.print(f"  {name} grows: {', '.join(worse)}")
         is_flat &= not worse
-    if meter.shared:
-        out.print(f"  shared memory: {meter.shared[0]} → {meter.shared[-1]} named pieces")
-        is_flat &= meter.shared[-1] <= meter.shared[0]
     return is_flat

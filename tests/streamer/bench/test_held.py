@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 
@@ -11,18 +12,26 @@ from streamer.bench.held import Held, grown, held_by, trends
 
 def samples(memory: Sequence[float], threads: Sequence[int]) -> list[Held]:
     return [
-        Held(rss_mb=rss_mb, threads=number, descriptors=20, sockets=5)
+        Held(rss_mb=rss_mb, threads=number, descriptors=20, sockets=5, shared=4)
         for rss_mb, number in zip(memory, threads, strict=True)
     ]
 
 
+def release_memory(memory: SharedMemory) -> None:
+    memory.close()
+    memory.unlink()
+
+
 def test_a_thread_and_a_socket_more_are_seen() -> None:
+    release_memory(SharedMemory(create=True, size=1))  # Python starts its tracker now
     before = held_by(os.getpid())
     release = threading.Event()
     thread = threading.Thread(target=release.wait)
     thread.start()
-    ends = os.pipe()
+    ends = os.pipe()  # and shared memory has two descriptors
+    memory = SharedMemory(create=True, size=1)
     after = held_by(os.getpid())
+    release_memory(memory)
     release.set()
     thread.join()
     for end in ends:
@@ -30,7 +39,8 @@ def test_a_thread_and_a_socket_more_are_seen() -> None:
     assert before is not None
     assert after is not None
     assert after.threads == before.threads + 1
-    assert (after.descriptors, after.sockets) == (before.descriptors + 2, before.sockets)
+    assert (after.descriptors, after.sockets) == (before.descriptors + 4, before.sockets)
+    assert after.shared == before.shared + 1
     assert before.rss_mb > 10
 
 
