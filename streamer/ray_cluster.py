@@ -148,7 +148,8 @@ class RayCompute(ComputePool):
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UsageError(
                 f"no Ray cluster answers at {settings.address} ({_last_line(error)}); "
-                "start one with ray start, or take --ray local"
+                "start one with ray start (RAY_AUTH_MODE has to be the same here as there), "
+                "or take --ray local"
             ) from error
         self._is_connected = True
 
@@ -173,10 +174,11 @@ class RayCompute(ComputePool):
         from ray import serve  # type: ignore[import-not-found, unused-ignore]
 
         try:
-            for name in self._names():
-                serve.delete(name)
             if self._settings.address == "local":
                 serve.shutdown()
+                return
+            for name in self._names():
+                serve.delete(name)
         finally:
             ray.shutdown()
 

@@ -130,6 +130,7 @@ class ReplicaCompute:
         self._lost = asyncio.Event()
         self._streams: dict[str, ReplicaStream] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._told: list[Callable[[bool], Awaitable[None]]] = []
 
     @property
@@ -165,7 +166,12 @@ class ReplicaCompute:
             ComputeLostError: the replica is not there.
             PortraitError: the portrait is not known in this replica.
         """
-        still = await self.ask("open", session, settings)
+        try:
+            still = await self.ask("open", session, settings)
+        except asyncio.CancelledError:  # it may be open there by now, or soon
+            self._closing.add(closing := asyncio.create_task(self._close(session)))
+            closing.add_done_callback(self._closing.discard)
+            raise
         if not self._is_ready:  # lost while the answer was on its way
             raise _lost()
         writable = np.require(still, requirements="W")
@@ -178,7 +184,7 @@ class ReplicaCompute:
 
     async def stop(self) -> None:
         """Leave the replica, whose owner ends it; open streams raise ComputeLostError."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks = [*self._tasks, *self._closing], []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -215,9 +221,11 @@ class ReplicaCompute:
 
     async def forget(self, session: str, stream: ReplicaStream) -> None:
         """End a session there, if the replica is still the one it was opened in."""
-        if self._streams.get(session) is not stream:
-            return
-        del self._streams[session]
+        if self._streams.get(session) is stream:
+            del self._streams[session]
+            await self._close(session)
+
+    async def _close(self, session: str) -> None:
         try:
             await self.ask("close", session)
         except StreamerError:

@@ -35,7 +35,7 @@ class Reply:
     Attributes:
         value: what the engine gave.
         error: what it raised instead.
-        clock_s: `time.monotonic` of the replica's machine when work began and when it was done.
+        clock_s: `time.monotonic` of the replica's machine at request and reply.
     """
 
     value: Any = None
@@ -60,7 +60,7 @@ class LiveReplica:
     def __init__(
         self,
         factory: EngineFactory,
-        hang_s: float = 60.0,
+        hang_s: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = factory.make()
@@ -83,10 +83,15 @@ class LiveReplica:
 
     async def ask(self, kind: ReplicaRequest, *arguments: Any) -> Reply:
         """Do one thing on the engine's thread; what goes wrong is in the reply."""
-        work, loop = self._requests[kind], asyncio.get_running_loop()
-        if kind == "add_portrait":
-            return await loop.run_in_executor(self._portraits, self._replied, kind, work, arguments)
-        return await loop.run_in_executor(self._frames, self._timed, kind, work, arguments)
+        asked_s = self._clock()
+        is_portrait = kind == "add_portrait"
+        reply = await asyncio.get_running_loop().run_in_executor(
+            self._portraits if is_portrait else self._frames,
+            self._replied if is_portrait else self._timed,
+            kind,
+            arguments,
+        )
+        return replace(reply, clock_s=(asked_s, self._clock()))
 
     async def live(self) -> None:
         """Never answers: who waits for it hears of the replica's end."""
@@ -102,21 +107,16 @@ class LiveReplica:
         if began_s is not None and self._clock() - began_s > self._hang_s:
             raise RuntimeError(f"the engine has been busy with one thing for {self._hang_s} s")
 
-    def _timed(
-        self, kind: ReplicaRequest, work: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> Reply:
-        begun_s = self._began_s = self._clock()
+    def _timed(self, kind: ReplicaRequest, arguments: tuple[Any, ...]) -> Reply:
+        self._began_s = self._clock()
         try:
-            reply = self._replied(kind, work, arguments)
+            return self._replied(kind, arguments)
         finally:
             self._began_s = None
-        return replace(reply, clock_s=(begun_s, self._clock()))
 
-    def _replied(
-        self, kind: ReplicaRequest, work: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> Reply:
+    def _replied(self, kind: ReplicaRequest, arguments: tuple[Any, ...]) -> Reply:
         try:
-            return Reply(value=work(*arguments))
+            return Reply(value=self._requests[kind](*arguments))
         except StreamerError as error:
             return Reply(error=error)
         except Exception as error:

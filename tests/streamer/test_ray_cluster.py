@@ -33,9 +33,11 @@ def settings(engine: str, num_replicas: int) -> ClusterSettings:
 
 @pytest.fixture(autouse=True)
 def paths(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
-    """Replicas find the package and the tests' engines where this process does."""
+    """Replicas find package and engines where this process does; Ray leaves the home alone."""
     folders = str(repository), str(Path(stub_engine.__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "7" * 64)  # else Ray writes one into the user's home
 
 
 async def answered(stream: PooledStream, number: int) -> int:

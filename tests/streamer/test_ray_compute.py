@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -295,5 +296,31 @@ def test_frames_go_on_while_a_portrait_is_encoded() -> None:
         assert not encoding.done()
         is_done.set()
         assert (await encoding).value is True
+
+    asyncio.run(scenario())
+
+
+def test_a_reply_tells_when_it_was_asked_for_and_made_on_the_replica_s_clock() -> None:
+    ticks = itertools.count()
+    body = LiveReplica(FACTORY, clock=lambda: float(next(ticks)))
+    assert asyncio.run(body.ask("reset")).clock_s == (0.0, 2.0)  # 1 is when work began
+
+
+def test_an_opening_given_up_half_way_leaves_no_session_in_the_replica() -> None:
+    async def scenario() -> None:
+        async with running() as (near, compute):
+            settings = await opened(compute)
+            opening = asyncio.ensure_future(compute.open("a", settings))
+            while "open" not in near.asked:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+            await asyncio.gather(*compute._closing)
+            assert "close" in near.asked
+            assert near.body._sessions == set()
+            stream = await compute.open("a", settings)
+            stream.put(frame(0))
+            assert (await stream.get()).number == 0
 
     asyncio.run(scenario())
