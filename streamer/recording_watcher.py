@@ -9,7 +9,9 @@ from streamer.live import Picture, TimedFrame
 from streamer.recording import Recorder
 from streamer.taps import ShownPicture, Taps
 
-_MOST_HELD = 16
+_MOST_HELD = 24
+"""Pictures of the camera that wait for their result; past it the least missed are let go."""
+
 _MOST_JITTER_S = 0.2
 """Sound that leaves in bursts belongs where its own clock says, unless that is this far off."""
 
@@ -39,13 +41,15 @@ class RecordingWatcher:
         self._loop = asyncio.get_running_loop()
         self._filmed: dict[int, Picture] = {}
         self._driver: Picture | None = None
+        self._answered = 0
         self._sound_offset_s: float | None = None
         self._is_ended = False
 
     def see(self, shown: ShownPicture) -> None:
         """Record a picture; a repeated one is beside the driver's last."""
         if shown.result is not None:
-            self._driver = self._filmed.get(shown.result.number, self._driver)
+            self._answered = shown.result.number
+            self._driver = self._nearest(shown.result.number)
         self._recorder.add(shown.image, shown.time_s, self._driver)
         if self._recorder.stop_reason is not None:
             self._loop.call_soon_threadsafe(self._stopped)
@@ -59,8 +63,8 @@ class RecordingWatcher:
         if not self._has_driver:
             return
         self._filmed[frame.number] = frame.image
-        while len(self._filmed) > _MOST_HELD:
-            del self._filmed[min(self._filmed)]
+        if len(self._filmed) > _MOST_HELD:
+            self._let_go()
 
     def end(self) -> None:
         """The session ended."""
@@ -71,6 +75,24 @@ class RecordingWatcher:
         self._is_ended = True
         self._taps.remove(self)
         self._filmed.clear()
+
+    def _let_go(self) -> None:
+        """Forget those before the last result, or the one that is closest to its neighbours."""
+        numbers = list(self._filmed)
+        past = [number for number in numbers if number < self._answered]
+        gaps = {
+            number: after - before
+            for before, number, after in zip(numbers, numbers[1:], numbers[2:], strict=False)
+        }
+        for number in past or [min(gaps, key=lambda each: gaps[each])]:
+            del self._filmed[number]
+
+    def _nearest(self, number: int) -> Picture | None:
+        """The camera's picture that a result answers, or of those still held the nearest."""
+        held = list(self._filmed.items())
+        if not held:
+            return self._driver
+        return min(held, key=lambda each: abs(each[0] - number))[1]
 
     def _heard_s(self, frame: AudioFrame, time_s: float) -> float:
         """When sound is heard, without the jitter of the moment it was passed on."""

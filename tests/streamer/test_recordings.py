@@ -6,20 +6,31 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from connected_peer import connected, is_portrait, opened
 from live_stand_ins import Stage, served
-from painted_media import CAMERA_COLOUR, PORTRAIT_COLOUR, StubStream, is_like, until
+from painted_media import (
+    CAMERA_COLOUR,
+    PORTRAIT_COLOUR,
+    StubStream,
+    is_like,
+    number_in,
+    painted,
+    portrait_result,
+    until,
+)
 from streamer.errors import OutputError, UsageError
 from streamer.label import Label
+from streamer.outgoing import render
 from streamer.peering import RecordingRequest, RecordingView
 from streamer.recordings import RecordingError, Recordings
 from streamer.server_config import Limits, ServerConfig
 from streamer.taps import Taps
 from streamer.verify import verify
 from streamer_media import read_video
-from watched_session import is_labelled, show, sound
+from watched_session import camera_frame, is_labelled, show, sound
 
 SIZE = (192, 128)
 Scene = Callable[[Recordings, Taps], Awaitable[None]]
@@ -104,6 +115,23 @@ def test_side_by_side_has_the_camera_s_picture_left_of_the_result(tmp_path: Path
             assert is_like(image[:, :192], CAMERA_COLOUR)
             assert is_like(image[:, 192:], PORTRAIT_COLOUR)
             assert is_labelled(image, left=192)
+
+    run(scene, tmp_path)
+
+
+def test_a_model_that_takes_seconds_is_still_beside_the_picture_it_answers(tmp_path: Path) -> None:
+    async def scene(recordings: Recordings, taps: Taps) -> None:
+        download = await recordings.start(request(taps, "side_by_side"))
+        label = Label()
+        for number in range(90):
+            taps.film(camera_frame(number))
+        for number in (10, 50, 88):
+            image, result = render(painted(number, PORTRAIT_COLOUR), label), camera_frame(number)
+            await asyncio.to_thread(taps.see, *image, portrait_result(result))
+        await recordings.stop("s")
+        images, _ = read_video(await path_of(recordings, download))
+        shown = [number_in(image[:, :192]) for image in images]
+        assert np.abs(np.subtract(shown, [10, 50, 88])).max() <= 4
 
     run(scene, tmp_path)
 

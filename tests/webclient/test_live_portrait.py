@@ -133,6 +133,8 @@ def test_what_is_recorded_is_downloaded_labelled_and_signed(
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     height = frames[0].shape[0]
     assert frames[0].shape[1] == width * height
+    if view == "side_by_side":
+        assert frames[-1][:, :height].std() > 20
     plate = Label().box(height, height)
     written = frames[-1][plate[1] : plate[3], (width - 1) * height :][:, plate[0] : plate[2]]
     assert np.ptp(written.mean(-1)) > 80
