@@ -9,8 +9,9 @@ camera took the frame (`captureTime`) to the display of the result: glass to gla
 sensor and the screen. The second is the longer one, and the one to judge by.
 """
 
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from streamer.bench import counter
 from streamer.bench.browser import FLAGS, KEEP_PEERS, RECEIVED, Browser, open_browser
 from streamer.bench.processes import cpu_seconds, descendants
 from streamer.bench.timeline import Sighting
+from streamer.bench.watched import Watched
+from streamer.live import Picture
 
+PERIOD = 900
 _MEASURE = Path(__file__).with_name("measure.js")
 _STREAMING = "document.getElementById('state-line').dataset.state === 'streaming'"
 _KEPT = ("framesDecoded", "framesDropped", "freezeCount", "packetsLost", "nackCount", "pliCount",
@@ -26,42 +30,22 @@ _KEPT = ("framesDecoded", "framesDropped", "freezeCount", "packetsLost", "nackCo
          "jitterBufferMinimumDelay", "totalDecodeTime", "totalProcessingDelay")  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a client saw.
-
-    Attributes:
-        captured: numbers at the camera, by when they were taken.
-        previewed: numbers by when they were shown in the preview; empty where there is none.
-        returned: numbers in the result, by when they were shown.
-        received: the receiver's WebRTC statistics, by their standard names.
-        stages_ms: the server's last, per stage "p50" and "p95".
-        cpu_s: of the client while it measured.
-        client: what it was.
-    """
-
-    captured: list[Sighting]
-    previewed: list[Sighting]
-    returned: list[Sighting]
-    received: dict[str, float]
-    stages_ms: dict[str, dict[str, float]]
-    cpu_s: float
-    client: str
-
-
-def watch_page(url: str, camera: Path, seconds: float) -> Seen:
+def watch_page(url: str, paint: Callable[[int], Picture], seconds: float) -> Watched:
     """Open the page, start it, and read the numbers of its frames for a while.
 
     Args:
         url: of the server's page.
-        camera: MJPEG with numbers, see `counter.write_camera`.
+        paint: makes the camera's picture of a number.
         seconds: from the first edited frame.
     """
-    with open_browser([*FLAGS, f"--use-file-for-fake-video-capture={camera}"]) as browser:
-        _start(browser, url)
-        cpu_s = _cpu_s(browser)
-        time.sleep(seconds)
-        return _gathered(browser, _cpu_s(browser) - cpu_s)
+    with tempfile.TemporaryDirectory(prefix="bench-camera-") as folder:
+        camera = Path(folder) / "camera.mjpeg"
+        counter.write_camera(camera, map(paint, range(PERIOD)))
+        with open_browser([*FLAGS, f"--use-file-for-fake-video-capture={camera}"]) as browser:
+            _start(browser, url)
+            cpu_s = _cpu_s(browser)
+            time.sleep(seconds)
+            return _gathered(browser, _cpu_s(browser) - cpu_s)
 
 
 def _start(browser: Browser, url: str) -> None:
@@ -81,16 +65,17 @@ def _start(browser: Browser, url: str) -> None:
     )  # fmt: skip
 
 
-def _gathered(browser: Browser, cpu_s: float) -> Seen:
+def _gathered(browser: Browser, cpu_s: float) -> Watched:
     preview, remote = (
         browser.script(f"return window.bench.{name}") for name in ("preview", "remote")
     )
     received: dict[str, Any] = browser.script(RECEIVED) or {}
     stats = browser.script("return window.stats") or {}
-    return Seen(
+    return Watched(
         captured=[_sighting(one, one[2]) for one in preview if one[2] is not None],
         previewed=[_sighting(one, one[1]) for one in preview],
         returned=[_sighting(one, one[1]) for one in remote],
+        period=PERIOD,
         received={name: received[name] for name in _KEPT if name in received},
         stages_ms=stats.get("stages_ms", {}),
         cpu_s=cpu_s,

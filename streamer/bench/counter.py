@@ -6,7 +6,7 @@ at the upper right. A block is 1/20 of the picture's width and 1/15 of its heigh
 of 640 × 480, whole macroblocks of VP8. Scaling the picture scales them along.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,14 +103,22 @@ def write_camera(path: Path, pictures: Iterable[Picture]) -> int:
     return count
 
 
-def numbered(count: int, clip: Path | None = None) -> Iterator[Picture]:
-    """Numbered pictures from 0 on, over a clip forth and back, or over a moving gradient."""
+def painter(clip: Path | None = None) -> Callable[[int], Picture]:
+    """Makes the (480, 640, 3) picture of a number, over a clip forth and back, or soft stripes."""
     frames = [] if clip is None else list(_frames(clip))
     way = [*frames, *frames[-2:0:-1]]
-    for number in range(count):
+
+    def paint(number: int) -> Picture:
         picture = way[number % len(way)].copy() if way else _gradient(number)
         draw(picture, number)
-        yield picture
+        return picture
+
+    return paint
+
+
+def numbered(count: int, clip: Path | None = None) -> Iterator[Picture]:
+    """The pictures of a `painter` from number 0 on."""
+    return map(painter(clip), range(count))
 
 
 def _check(number: int) -> int:

@@ -1,7 +1,10 @@
 """`python -m streamer.bench live`: how late the result is in a real browser, and why."""
 
+import asyncio
 import json
+import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +15,27 @@ from rich.table import Table
 
 from streamer.bench import counter
 from streamer.bench.aiortc_client import watch_loopback
-from streamer.bench.chromium_client import Seen, watch_page
-from streamer.bench.live_server import PASS, Served, serving
+from streamer.bench.chromium_client import watch_page
 from streamer.bench.offline import DRIVER, packaged_file
 from streamer.bench.processes import cpu_model, cpu_seconds, descendants
+from streamer.bench.serving import PASS, RunningServer, running_server
 from streamer.bench.timeline import Figures, figures
+from streamer.bench.watched import Watched
 from streamer.errors import UsageError
+from streamer.live import Picture
 
 Client = Literal["chromium", "aiortc"]
-PERIOD = 900
 _PACKAGES = ("difffae-streamer", "aiortc", "av", "aiohttp", "uvloop", "numpy")
 _LEAST_S = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be measured; see `live`."""
+
+    engine: str
+    delay_ms: float
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +43,7 @@ class Report:
     """What one run came to.
 
     Attributes:
-        engine, delay_ms, seconds: as asked.
+        asked: what was to be measured.
         glass: from capture to display; the aiortc client has only this one.
         shown: from the preview's display to the result's; None without a preview.
         received: the receiver's WebRTC statistics.
@@ -40,9 +53,7 @@ class Report:
         machine, client, versions: where and with what.
     """
 
-    engine: str
-    delay_ms: float
-    seconds: float
+    asked: Asked
     glass: Figures
     shown: Figures | None
     received: dict[str, float]
@@ -92,54 +103,65 @@ def measure(
         StreamerError: the server does not start, or no frame comes back.
     """
     clip = driver or packaged_file(*DRIVER)
-    with tempfile.TemporaryDirectory(prefix="bench-live-") as name:
-        folder = Path(name)
-        camera = folder / "camera.mjpeg"
-        counter.write_camera(camera, counter.numbered(PERIOD, clip if clip.is_file() else None))
-        with serving(engine, delay_ms / 1000, folder) as served:
-            before = _cpu_s(served)
-            watch = watch_page if client == "chromium" else watch_loopback
-            seen = watch(served.url, camera, seconds)
-            after = _cpu_s(served)
-    cpu_s = {part: round(after[part] - before[part], 2) for part in before}
-    return _report(seen, (engine, delay_ms, seconds), {**cpu_s, "client": round(seen.cpu_s, 2)})
+    paint = counter.painter(clip if clip.is_file() else None)
+    return asyncio.run(
+        _measure(Asked(engine=engine, delay_ms=delay_ms, seconds=seconds), client, paint)
+    )
 
 
-def _report(seen: Seen, asked: tuple[str, float, float], cpu_s: dict[str, float]) -> Report:
+async def _measure(asked: Asked, client: Client, paint: Callable[[int], Picture]) -> Report:
+    with tempfile.TemporaryDirectory(prefix="bench-live-") as folder:
+        options = ["--log_folder", folder]
+        async with running_server(asked.engine, options, asked.delay_ms / 1000) as server:
+            before = _cpu_s(server)
+            if client == "chromium":
+                watched = await asyncio.to_thread(watch_page, server.address, paint, asked.seconds)
+            else:
+                watched = await watch_loopback(server.address, paint, asked.seconds)
+            after = _cpu_s(server)
+    return _report(watched, asked, {part: after[part] - before[part] for part in before})
+
+
+def _report(seen: Watched, asked: Asked, cpu_s: dict[str, float]) -> Report:
     emitted = seen.received.get("jitterBufferEmittedCount", 0)
     held_s = seen.received.get("jitterBufferDelay", 0.0)
     return Report(
-        engine=asked[0],
-        delay_ms=asked[1],
-        seconds=asked[2],
-        glass=figures(seen.captured, seen.returned, period=PERIOD),
-        shown=figures(seen.previewed, seen.returned, period=PERIOD) if seen.previewed else None,
+        asked=asked,
+        glass=figures(seen.captured, seen.returned, period=seen.period),
+        shown=figures(seen.previewed, seen.returned, period=seen.period)
+        if seen.previewed
+        else None,
         received=seen.received,
         jitter_buffer_ms=1000 * held_s / emitted if emitted else float("nan"),
         stages_ms=seen.stages_ms,
-        cpu_s=cpu_s,
+        cpu_s={**cpu_s, "client": seen.cpu_s},
         machine=cpu_model(),
         client=seen.client,
         versions={name: version(name) for name in _PACKAGES},
     )
 
 
-def _cpu_s(served: Served) -> dict[str, float]:
-    model = sum(cpu_seconds(pid) for pid in descendants(served.pid))
-    return {"server": cpu_seconds(served.pid), "model": model}
+def _cpu_s(server: RunningServer) -> dict[str, float]:
+    model = sum(cpu_seconds(pid) for pid in descendants(server.pid))
+    return {"server": cpu_seconds(server.pid), "model": model}
 
 
 def _as_json(report: Report) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(one) for key, one in value.items()}
-        return None if isinstance(value, float) and value != value else value
+        return None if isinstance(value, float) and math.isnan(value) else value
 
     return json.dumps(plain(asdict(report)), indent=2) + "\n"
 
 
+def _title(asked: Asked) -> str:
+    own = f", {asked.delay_ms:g} ms of its own" if asked.engine == PASS else ""
+    return f"{asked.engine}{own}, {asked.seconds:g} s"
+
+
 def _table(report: Report) -> Table:
-    table = Table("", "p50", "p95", title=f"{report.engine}, {report.delay_ms:g} ms of its own")
+    table = Table("", "p50", "p95", title=_title(report.asked))
     for name, found in (("capture to display", report.glass), ("preview to result", report.shown)):
         if found is None:
             continue
@@ -151,7 +173,7 @@ def _table(report: Report) -> Table:
             table.add_row(f"{name}, {when}, ms", f"{window.p50_ms:.0f}", f"{window.p95_ms:.0f}")
     for stage, times in report.stages_ms.items():
         table.add_row(f"server: {stage}, ms", *(f"{times[part]:.1f}" for part in ("p50", "p95")))
-    frames = report.glass
+    frames, buffered_ms = report.glass, report.jitter_buffer_ms
     for label, value in (
         ("delivered, frames/s", f"{frames.fps:.1f}"),
         ("shown / at the camera", f"{frames.num_shown} / {frames.num_sent}"),
@@ -160,7 +182,7 @@ def _table(report: Report) -> Table:
             f"{frames.num_dropped}, {frames.num_reordered}, {frames.num_unread}",
         ),
         ("freezes, longest gap ms", f"{frames.num_freezes}, {frames.longest_gap_ms:.0f}"),
-        ("jitter buffer, ms", f"{report.jitter_buffer_ms:.1f}"),
+        ("jitter buffer, ms", "?" if math.isnan(buffered_ms) else f"{buffered_ms:.1f}"),
         *((f"CPU seconds, {part}", f"{spent:.1f}") for part, spent in report.cpu_s.items()),
     ):
         table.add_row(label, value, "")

@@ -6,11 +6,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import av
 import numpy as np
 from aiortc import (
     MediaStreamTrack,
@@ -66,23 +64,6 @@ def numbered(number: int, height: int = 240, width: int = 320) -> Picture:
     image = np.repeat((_GREY + 60 * waves).astype(np.uint8)[..., None], 3, axis=-1)
     counter.draw(image, number)
     return image
-
-
-def numbered_clip(clip: Path) -> Callable[[int], Picture]:
-    """The same with a video's frames, 640×480, forth and back."""
-    frames = []
-    with av.open(str(clip)) as container:
-        for frame in container.decode(video=0):
-            picture = frame.to_ndarray(format="rgb24", width=640, height=480)
-            frames.append(np.asarray(picture, np.uint8))
-    way = [*frames, *frames[-2:0:-1]]
-
-    def paint(number: int) -> Picture:
-        image = way[number % len(way)].copy()
-        counter.draw(image, number)
-        return image
-
-    return paint
 
 
 class CountingCamera(MediaStreamTrack):

@@ -14,9 +14,9 @@ import numpy as np
 from rich.console import Console
 
 from streamer.bench import counter
+from streamer.bench.chromium_client import PERIOD
 from streamer.bench.chromium_loss import watch_page_through
-from streamer.bench.live import PERIOD
-from streamer.bench.live_client import CountingCamera, LiveClient, Seen, numbered, numbered_clip
+from streamer.bench.live_client import CountingCamera, LiveClient, Seen, numbered
 from streamer.bench.offline import DRIVER, packaged_file
 from streamer.bench.relay import BAD, CLEAN, Conditions, Relay, Weather
 from streamer.bench.serving import PASS, running_server
@@ -144,7 +144,7 @@ def loss(
 
 def camera_for(model: str) -> Callable[[int], Picture]:
     """Pictures for a model to work on: a talking head, where a texture will not do."""
-    return numbered if model == PASS else numbered_clip(packaged_file(*DRIVER))
+    return numbered if model == PASS else counter.painter(packaged_file(*DRIVER))
 
 
 def _seconds(value: float | None) -> str:

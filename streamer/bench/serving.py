@@ -36,18 +36,21 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running_server(model: str, options: Sequence[str]) -> AsyncIterator[RunningServer]:
+async def running_server(
+    model: str, options: Sequence[str], delay_s: float = 0.0
+) -> AsyncIterator[RunningServer]:
     """A warm server on a free port of 127.0.0.1, ended afterwards.
 
     Args:
         model: "pass" for the engine that hands the camera's picture back, or a model's name; the
             camera's number is in the results of either.
         options: of `python -m streamer.server`.
+        delay_s: how long the engine of "pass" takes for a frame.
 
     Raises:
         StreamerError: it ended before it was ready; its own words are above.
     """
-    command = ["-m", "streamer.bench.serving", model, "--port", "0", *options]
+    command = ["-m", "streamer.bench.serving", model, str(delay_s), "--port", "0", *options]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE
     )
@@ -70,19 +73,19 @@ async def running_server(model: str, options: Sequence[str]) -> AsyncIterator[Ru
             await process.wait()
 
 
-async def _run(model: str, config: ServerConfig) -> None:
+async def _run(model: str, delay_s: float, config: ServerConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    compute = ComputeProcess(_compute(model))
+    compute = ComputeProcess(_compute(model, delay_s))
     await serve(
         config, compute=compute, make_peer=aiortc_peers(config), tell=_tell, stopping=stopping
     )
 
 
-def _compute(model: str) -> ComputeSettings:
+def _compute(model: str, delay_s: float) -> ComputeSettings:
     if model == PASS:
-        return ComputeSettings(engine=f"{engines.__name__}:load_pass", arguments=(0.0,))
+        return ComputeSettings(engine=f"{engines.__name__}:load_pass", arguments=(delay_s,))
     settings = EngineSettings(model=model)
     return ComputeSettings(engine=f"{engines.__name__}:load_counted", arguments=(settings,))
 
@@ -92,9 +95,10 @@ def _tell(line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve with the model that is named first, with the options that follow, until SIGTERM."""
+    """Serve until SIGTERM with a model, its delay in seconds and the options that follow."""
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
-    uvloop.run(_run(arguments[0], read_config(arguments[1:])))
+    model, delay_s, *options = arguments
+    uvloop.run(_run(model, float(delay_s), read_config(options)))
 
 
 if __name__ == "__main__":
