@@ -292,7 +292,10 @@ class _Desk:
 
 
 def _only_picture(address: SlotAddress) -> Picture:
-    slot = address.attach()
+    try:
+        slot = address.attach()
+    except FileNotFoundError as error:
+        raise SessionFailedError("a portrait was taken back before it was encoded") from error
     try:
         taken = slot.read()
     finally:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from streamer.errors import ComputeLostError, PortraitError
+from streamer.errors import ComputeLostError, ModelError, PortraitError, StreamerError
 from streamer.live import (
+    CanFail,
     Compute,
     ComputeStream,
     LiveResult,
@@ -95,6 +96,12 @@ class ComputePool:
         return any(member.is_ready for member in self._members)
 
     @property
+    def failure(self) -> str:
+        """Why no member is started any more; empty while there is hope for one."""
+        reasons = [one.failure if isinstance(one, CanFail) else "" for one in self._members]
+        return reasons[0] if reasons and all(reasons) else ""
+
+    @property
     def num_sessions(self) -> tuple[int, ...]:
         """Open sessions of each member."""
         return tuple(self._num_sessions)
@@ -121,6 +128,7 @@ class ComputePool:
 
         Raises:
             ComputeLostError: no member is there.
+            ModelError: nor will one come back.
             PortraitError: no face in it, or several and `face` is None.
         """
         for number in self._by_load():
@@ -133,13 +141,14 @@ class ComputePool:
             while len(self._portraits) > self._max_portraits:
                 del self._portraits[next(iter(self._portraits))]
             return name
-        raise _none_there()
+        raise self._none_there()
 
     async def open(self, session: str, settings: SessionSettings) -> PooledStream:
         """See `LiveEngine.open`: at the member with the fewest sessions.
 
         Raises:
             ComputeLostError: no member is there.
+            ModelError: nor will one come back.
             PortraitError: the portrait is not known.
         """
         for number in self._by_load():
@@ -152,7 +161,7 @@ class ComputePool:
                     raise
             else:
                 return PooledStream(number, stream, self)
-        raise _none_there()
+        raise self._none_there()
 
     async def teach(self, member: int, portrait: str) -> None:
         """Add a portrait that another member told the name of.
@@ -205,6 +214,7 @@ class ComputePool:
             except Exception:
                 _LOG.exception("a listener of the compute processes failed")
 
-
-def _none_there() -> ComputeLostError:
-    return ComputeLostError("the model is starting; wait a few seconds")
+    def _none_there(self) -> StreamerError:
+        if self.failure:
+            return ModelError(self.failure)
+        return ComputeLostError("the model is starting; wait a few seconds")

@@ -218,9 +218,8 @@ class Session:
             now = int(stats.get(name, 0))
             metrics.frames.labels(event=name).inc(max(0, now - self._counted.get(name, 0)))
             self._counted[name] = now
-        total_ms = stats.get("stages_ms", {}).get("total", {}).get("p50")
-        if total_ms is not None:
-            metrics.latency.observe(total_ms / 1000)
+        metrics.observe_stages(stats["stages_ms"])
+        metrics.load_level.set(stats["load_level"])
         self._send({"type": "stats", **stats})
 
     async def close(self, message: str) -> None:

@@ -294,9 +294,12 @@ async def get_readiness(request: web.Request) -> web.Response:
 
 async def get_metrics(request: web.Request) -> web.Response:
     """For Prometheus."""
-    services = request.app[SERVICES]
-    services.metrics.ready.set(services.compute.is_ready)
-    return web.Response(body=services.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    services, metrics = request.app[SERVICES], request.app[SERVICES].metrics
+    metrics.ready.set(services.compute.is_ready)
+    metrics.places.set(services.config.max_sessions)
+    if not len(request.app[SESSIONS]):
+        metrics.load_level.set(0)
+    return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:

@@ -249,5 +249,9 @@ def test_a_state_from_before_the_channel_opened_is_told_with_the_figures(tmp_pat
         metrics = await (await stage.client.get("/metrics")).text()
         assert 'streamer_frames_total{event="received"} 7.0' in metrics
         assert "streamer_latency_seconds_count 2.0" in metrics
+        assert 'streamer_stage_seconds_count{stage="total"} 2.0' in metrics
+        assert "streamer_load_level 0.0" in metrics
+        assert "streamer_sessions_limit 2.0" in metrics
+        assert "process_resident_memory_bytes" in metrics
 
     run(scene, tmp_path)
