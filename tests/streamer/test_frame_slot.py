@@ -1,15 +1,18 @@
 """Pictures through shared memory, also against a real second process."""
 
 import asyncio
+import errno
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from streamer import frame_slot
 from streamer.frame_slot import Bell, FrameSlot, FrameSlotError
 
 CAPACITY = 64 * 48 * 3
@@ -217,3 +220,32 @@ def test_ringing_never_waits_and_many_rings_are_one() -> None:
     other.close()
     one.ring()
     one.close()
+
+
+def test_memory_that_is_taken_meanwhile_is_a_sentence_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    made: list[str] = []
+    create = frame_slot.SharedMemory
+
+    def noted(**arguments: Any) -> Any:
+        memory = create(**arguments)
+        made.append(memory.name)
+        return memory
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(frame_slot, "SharedMemory", noted)
+    with pytest.raises(FrameSlotError, match="--shm-size"):
+        FrameSlot.create(CAPACITY)
+    assert not Path("/dev/shm", made[0]).exists()
+
+
+def test_the_writer_sees_whether_the_reader_is_at_work(ends: tuple[FrameSlot, FrameSlot]) -> None:
+    writer, reader = ends
+    assert not writer.is_at_work
+    with reader.working():
+        assert writer.is_at_work
+    assert not writer.is_at_work
