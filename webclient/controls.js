@@ -5,6 +5,19 @@ const NAMES = {
   mouth: "Mouth moves", smoothing: "Smoothing", light: "Light taken from the", light_x: "Light from the side",
   light_y: "Light from above", light_strength: "Light strength", steps: "Quality steps", face: "Face",
 };
+const HELP = {
+  motion: "Relative: what changes since the reference. Absolute: your pose as it is.",
+  expression: "Off holds the whole face still, eyes and mouth too.",
+  light_strength: "At 0 the light stays as it is.",
+  steps: "More steps: better and slower.",
+};
+const GROUPS = {
+  Motion: ["motion", "strength", "pose", "expression", "eyes", "mouth", "smoothing"],
+  Light: ["light", "light_strength", "light_x", "light_y"],
+  Picture: ["steps"],
+};
+/** Set by switches of the page that are there before there is a session. */
+const ELSEWHERE = new Set(["mirror"]);
 const CHOICES = { source: "portrait", driver: "camera" };
 const SETTLE_MS = 60;
 
@@ -14,6 +27,27 @@ function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
+}
+
+function titled(title, reset, made) {
+  const id = `controls-${title.toLowerCase()}`;
+  const button = element("button", { type: "button", className: "plain", textContent: "Reset" });
+  button.setAttribute("aria-label", `Reset: ${title}`);
+  button.addEventListener("click", reset);
+  const heading = element("div", { className: "group-head" }, element("h3", { id, textContent: title }), button);
+  const group = element("div", { className: "group" }, heading, ...made);
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-labelledby", id);
+  return group;
+}
+
+/** A control with its line of help, which screen readers read after its name. */
+function explained(name, shown) {
+  if (!HELP[name]) return shown;
+  const help = element("p", { className: "small", id: `help-${name}`, textContent: HELP[name] });
+  const target = shown.matches("fieldset") ? shown : shown.querySelector("input");
+  target.setAttribute("aria-describedby", help.id);
+  return element("div", {}, shown, help);
 }
 
 /** One control: its element, and how to read and show its value. */
@@ -71,16 +105,27 @@ export class Controls {
 
   /** `send(values)` resolves when the server took them; `problem(sentence)` shows why not, "" clears. */
   constructor(place, schema, { send, problem }) {
-    this.#schema = schema;
+    this.#schema = Object.fromEntries(Object.entries(schema).filter(([name]) => !ELSEWHERE.has(name)));
     this.#send = send;
     this.#problem = problem;
-    for (const [name, entry] of Object.entries(schema)) {
+    for (const [name, entry] of Object.entries(this.#schema)) {
       const make = kindOf(entry);
       if (make) this.#made.set(name, make(name, entry, (...change) => this.#changed(...change)));
       this.#agreed[name] = entry.default;
     }
-    place.replaceChildren(...[...this.#made.values()].map((made) => made.element));
+    place.replaceChildren(...this.#groups());
     this.#showAll();
+  }
+
+  /** The known ones under their headings; what a newer server has besides, under "More". */
+  #groups() {
+    const known = new Set(Object.values(GROUPS).flat());
+    const more = [...this.#made.keys()].filter((name) => !known.has(name));
+    return Object.entries({ ...GROUPS, More: more }).flatMap(([title, all]) => {
+      const names = all.filter((name) => this.#made.has(name));
+      const shown = names.map((name) => explained(name, this.#made.get(name).element));
+      return names.length ? [titled(title, () => this.reset(names), shown)] : [];
+    });
   }
 
   /** After a connection came up: the server begins with its defaults, the user did not. */
@@ -91,10 +136,10 @@ export class Controls {
     if (Object.keys(values).length) await this.#offer(values);
   }
 
-  /** Everything as the schema has it at first. */
-  async reset() {
-    this.#pending = {};
-    await this.#offer(Object.fromEntries(Object.entries(this.#schema).map(([name, entry]) => [name, entry.default])));
+  /** These, or all, as the schema has them at first. */
+  async reset(names = Object.keys(this.#schema)) {
+    for (const name of names) delete this.#pending[name];
+    await this.#offer(Object.fromEntries(names.map((name) => [name, this.#schema[name].default])));
   }
 
   /** A dragged slider sends its newest value a few times a second, not each of its pixels. */

@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from difffae.arrays import Points3
+from difffae.face.company import MEMORY_FRAMES
 from difffae.face.lighting import uniform_lighting
 from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError
 from difffae.pipeline import Controls, Pipeline, Source
 from scripted_pipeline import (
+    ACCOMPANIED,
     CONTROLS,
     DRIVER_SIDE,
     driver_frame,
@@ -153,3 +156,90 @@ def test_rendering_shows_the_parameters_and_the_light_it_is_given(
     assert moved_rows.mean() == pytest.approx(rows.mean(), abs=0.5)
     bright = uniform_lighting() * np.float32(1.3)
     assert pipeline.render(source, own, bright).composite.mean() > before.composite.mean() + 2
+
+
+def test_another_persons_face_is_not_followed_while_the_own_one_is_missing(
+    pipeline: Pipeline, source: Source, script: dict[int, Points3 | None]
+) -> None:
+    known = script[0]
+    assert known is not None
+    start = pipeline.open_stream(source, CONTROLS)
+    state = pipeline.skip(driver_frame(0), source, start, CONTROLS)
+    size = float(np.ptp(known[:, :2], axis=0).max())
+    elsewhere = replace(
+        state, motion=replace(state.motion, points=known + np.float32([2 * size, 0, 0]))
+    )
+    lost = pipeline.skip(driver_frame(0), source, elsewhere, CONTROLS)
+    assert lost.motion.num_lost == 1
+    for _ in range(MEMORY_FRAMES):
+        lost = pipeline.skip(driver_frame(9), source, lost, CONTROLS)
+    assert lost.motion.points is None
+    assert pipeline.skip(driver_frame(0), source, lost, CONTROLS).motion.num_lost == 0
+
+
+def test_a_second_face_is_told_from_a_look_on(pipeline: Pipeline, source: Source) -> None:
+    start = pipeline.open_stream(source, CONTROLS)
+    frame = driver_frame(0, colour=ACCOMPANIED)
+    alone, state = pipeline.reenact(frame, source, start, CONTROLS)
+    assert not alone.is_in_company
+    state = pipeline.look_around(frame, state)
+    together, state = pipeline.reenact(frame, source, state, CONTROLS)
+    assert together.is_in_company
+    assert together.is_tracked
+    for _ in range(2):
+        state = pipeline.look_around(driver_frame(0), state)
+    parted, _ = pipeline.reenact(driver_frame(0), source, state, CONTROLS)
+    assert not parted.is_in_company
+
+
+def test_motion_measured_anew_keeps_to_the_person(pipeline: Pipeline, source: Source) -> None:
+    state = pipeline.open_stream(source, CONTROLS)
+    for number in (0, 1, 1):
+        state = pipeline.skip(driver_frame(number), source, state, CONTROLS)
+    anew = pipeline.restart(state)
+    assert anew.motion.points is state.motion.points
+    shown = pipeline.skip(driver_frame(1), source, anew, CONTROLS).motion.shown
+    assert shown is not None
+    rest = source.face.fitted.parameters.motion_vector()
+    np.testing.assert_allclose(shown.motion_vector(), rest, atol=1e-3)
+
+
+def test_a_lamp_lights_its_side_of_the_face_and_moves_nothing(
+    pipeline: Pipeline, source: Source
+) -> None:
+    start = pipeline.open_stream(source, CONTROLS)
+    lit = replace(CONTROLS, light_x=-1.0, light_strength=1.0)
+    own, _ = pipeline.condition(driver_frame(0), source, start, CONTROLS)
+    lamp, state = pipeline.condition(driver_frame(0), source, start, lit)
+    off, _ = pipeline.condition(driver_frame(0), source, start, replace(lit, light_strength=0.0))
+    np.testing.assert_array_equal(off.composite, own.composite)
+    np.testing.assert_array_equal(lamp.face_mask, own.face_mask)
+    assert state.motion.shown is not None
+    middle = round(float(state.motion.shown.translation[0]))
+    change = lamp.composite.astype(float).mean(-1) - own.composite.astype(float).mean(-1)
+    is_face = own.face_mask > 0.999
+    left, right = is_face.copy(), is_face.copy()
+    left[:, middle:], right[:, :middle] = False, False
+    assert change[left].mean() > change[right].mean() + 15
+    assert abs(change[is_face].mean()) < 0.08 * own.composite[is_face].mean()
+
+
+def test_with_the_mouth_off_a_speaking_driver_moves_no_mouth(
+    pipeline: Pipeline, source: Source
+) -> None:
+    silent = replace(CONTROLS, moves_mouth=False)
+    widest = []
+    for controls in (CONTROLS, silent):
+        state = pipeline.open_stream(source, controls)
+        for number in (0, 3, 3, 3, 3, 3):
+            state = pipeline.skip(driver_frame(number), source, state, controls)
+        assert state.motion.shown is not None
+        front = replace(state.motion.shown, rotation=np.zeros(3, np.float32))
+        points = pipeline.rig.head_model.pose(front, source.face.fitted.residual)  # type: ignore[attr-defined]
+        widest.append(float(points[14, 1] - points[13, 1]) / front.scale)
+    assert widest[0] > widest[1] + 0.05
+
+
+def test_a_lamp_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^light_x is 1.5; expected -1 to 1$"):
+        Controls(light_x=1.5)

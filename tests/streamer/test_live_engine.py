@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -188,3 +189,42 @@ def test_portraits_that_nobody_shows_are_forgotten_past_the_limit() -> None:
     )
     assert engine.add_portrait(pictures[1]) == names[0]
     engine.open("three", SessionSettings(portrait=names[0]))
+
+
+def test_a_mirrored_camera_is_used_as_its_mirror_image_is(
+    engine: PipelineEngine, opened: Opened, frames: Frames
+) -> None:
+    plain, mirrored = opened("plain"), opened("mirrored", mirror=True)
+    for number, image in enumerate(frames[:3]):
+        expected = engine.process(plain, timed(image, number)).image
+        flipped = np.ascontiguousarray(image[:, ::-1])
+        shown = engine.process(mirrored, timed(flipped, number)).image
+        np.testing.assert_array_equal(shown, expected)
+
+
+def test_a_change_of_mirroring_begins_with_a_new_reference(
+    engine: PipelineEngine, opened: Opened, frames: Frames, portrait_id: str
+) -> None:
+    session = opened()
+    first = engine.process(session, timed(frames[0], 0)).image
+    for number, image in enumerate(frames[1:8]):
+        moved = engine.process(session, timed(image, number)).image
+    mirrored = SessionSettings(portrait=portrait_id, controls=LiveControls(mirror=True))
+    engine.update(session, mirrored)
+    result = engine.process(session, timed(frames[7], 9))
+    assert result.face == "tracked"
+    assert difference(result.image, first) < 0.05 < difference(moved, first)
+
+
+def test_several_faces_are_told_while_the_first_one_is_followed(
+    engine: PipelineEngine, opened: Opened, picture: NDArray[np.uint8]
+) -> None:
+    session = opened(strength=0.0)
+    person = cv2.resize(picture, (320, 320))
+    alone, both = np.full((320, 640, 3), 128, np.uint8), np.concatenate([person, person], 1)
+    alone[:, :320] = person
+    told = [engine.process(session, timed(alone, n)).face for n in range(15)]
+    told += [engine.process(session, timed(both, n)).face for n in range(15, 32)]
+    assert told == ["tracked"] * 30 + ["several"] * 2
+    told = [engine.process(session, timed(alone, n)).face for n in range(32, 62)]
+    assert told[-1] == "tracked"

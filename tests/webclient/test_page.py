@@ -1,90 +1,32 @@
 """The page in a real browser with a fake camera, against a small fake server."""
 
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamer.bench.browser import (
-    KEEP_PEERS,
     NUM_DECODED,
-    PATIENCE_S,
     Browser,
     missing_program,
-    open_browser,
 )
 from webclient.fake_server import CONSENT, CONSENT_HASH, FakeServer, portrait_picture
+from webclient.page_steps import (
+    IS_LIVE,
+    MOVE_SLIDER,
+    controls_sent,
+    server_has,
+    show,
+    start,
+    start_and_wait,
+)
 
 pytestmark = pytest.mark.skipif(
     missing_program() is not None, reason=f"needs {missing_program()}, which is not installed"
 )
 STATE = "document.getElementById('state').textContent"
 NOTICE = "document.getElementById('notice-text').textContent"
-IS_LIVE = "document.getElementById('state-line').dataset.state === 'streaming'"
-MOVE_SLIDER = """
-const slider = document.querySelector('input[name=strength]');
-slider.value = arguments[0];
-slider.dispatchEvent(new Event('input', { bubbles: true }));
-"""
-
-
-@pytest.fixture(scope="module")
-def window() -> Iterator[Browser]:
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with FakeServer() as running:
-        yield running
-
-
-@pytest.fixture
-def page(window: Browser, server: FakeServer) -> Iterator[Browser]:
-    """The page, loaded; left again afterwards, so that it does not try to reconnect."""
-    window.resize(1280, 800)
-    window.logged("browser")
-    window.logged("performance")
-    show(window, server.url)
-    yield window
-    window.open("about:blank")
-
-
-def show(page: Browser, url: str) -> None:
-    page.open(url)
-    page.wait("document.querySelectorAll('.portrait').length === 3")
-
-
-def start(page: Browser) -> None:
-    page.script(KEEP_PEERS)
-    page.click(".portrait")
-    page.click("#consent")
-    page.wait("!document.getElementById('start').disabled")
-    page.click("#start")
-
-
-def start_and_wait(page: Browser) -> None:
-    start(page)
-    page.wait(IS_LIVE)
-    page.wait("document.getElementById('remote').videoWidth > 0")
-
-
-def server_has(server: FakeServer, page: Browser, controls: dict[str, Any]) -> None:
-    """Wait, as long as for the page, until the server got these controls."""
-    until = time.monotonic() + PATIENCE_S
-    while controls not in controls_sent(server):
-        assert time.monotonic() < until, f"the server never got {controls}"
-        page.script("return 0")
-
-
-def controls_sent(server: FakeServer) -> list[dict[str, Any]]:
-    return [
-        request["controls"] for request in server.behaviour.requests if request["type"] == "set"
-    ]
 
 
 def test_it_loads_without_console_messages_and_asks_no_other_host(
