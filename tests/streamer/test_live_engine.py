@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamer import live_engine
 from streamer.controls import LiveControls
 from streamer.engine import Engine, EngineSettings
 from streamer.errors import PortraitError
@@ -217,14 +218,18 @@ def test_a_change_of_mirroring_begins_with_a_new_reference(
 
 
 def test_several_faces_are_told_while_the_first_one_is_followed(
-    engine: PipelineEngine, opened: Opened, picture: NDArray[np.uint8]
+    engine: PipelineEngine,
+    opened: Opened,
+    picture: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(live_engine, "_LOOK_EVERY", 2)
     session = opened(strength=0.0)
     person = cv2.resize(picture, (320, 320))
     alone, both = np.full((320, 640, 3), 128, np.uint8), np.concatenate([person, person], 1)
     alone[:, :320] = person
-    told = [engine.process(session, timed(alone, n)).face for n in range(15)]
-    told += [engine.process(session, timed(both, n)).face for n in range(15, 32)]
-    assert told == ["tracked"] * 30 + ["several"] * 2
-    told = [engine.process(session, timed(alone, n)).face for n in range(32, 62)]
+    told = [engine.process(session, timed(alone, n)).face for n in range(2)]
+    told += [engine.process(session, timed(both, n)).face for n in range(2, 5)]
+    assert told == ["tracked"] * 4 + ["several"]
+    told = [engine.process(session, timed(alone, n)).face for n in range(5, 10)]
     assert told[-1] == "tracked"
