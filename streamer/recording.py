@@ -103,7 +103,7 @@ class Recorder:
 
         Args:
             path: where it goes, .mp4; nothing may be there yet.
-            size: (width, height) of the result; pictures of other sizes are scaled to it.
+            size: (width, height) of the result; pictures of other sizes are fitted into it.
 
         Raises:
             OutputError: there is something at `path`, or its folder cannot be written.

@@ -33,22 +33,29 @@ def beside(
 ) -> Picture:
     """The picture at `size` (width, height), with the driver in as large a field left of it.
 
-    The driver keeps its shape; what it leaves of its field, or a frame without it, is black.
+    Both keep their shapes; what they leave of their fields, or a frame without driver, is black.
     """
-    width, height = size
-    result = _scaled(picture, size)
+    result = _fitted(picture, size)
     if not is_side_by_side:
         return result
+    return np.concatenate([_fitted(driver, size), result], axis=1)
+
+
+def _fitted(picture: Picture | None, size: tuple[int, int]) -> Picture:
+    """As large as it can be in a black field of `size`, in its own shape."""
+    width, height = size
+    if picture is not None and (picture.shape[1], picture.shape[0]) == size:
+        return picture
     field = np.zeros((height, width, 3), np.uint8)
-    if driver is not None:
-        factor = min(width / driver.shape[1], height / driver.shape[0])
+    if picture is not None:
+        factor = min(width / picture.shape[1], height / picture.shape[0])
         shown = (
-            min(width, max(1, round(driver.shape[1] * factor))),
-            min(height, max(1, round(driver.shape[0] * factor))),
+            min(width, max(1, round(picture.shape[1] * factor))),
+            min(height, max(1, round(picture.shape[0] * factor))),
         )
         left, top = (width - shown[0]) // 2, (height - shown[1]) // 2
-        field[top : top + shown[1], left : left + shown[0]] = _scaled(driver, shown)
-    return np.concatenate([field, result], axis=1)
+        field[top : top + shown[1], left : left + shown[0]] = _scaled(picture, shown)
+    return field
 
 
 def _scaled(picture: Picture, size: tuple[int, int]) -> Picture:

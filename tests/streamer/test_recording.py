@@ -134,6 +134,14 @@ def test_side_by_side_shows_the_driver_left_in_its_own_shape() -> None:
     assert beside(np.zeros((600, 800, 3), np.uint8), None, (80, 60), False).shape == (60, 80, 3)
 
 
+def test_a_result_of_another_shape_keeps_it() -> None:
+    tall = np.full((60, 20, 3), 50, np.uint8)
+    shown = beside(tall, None, (80, 60), False)
+    assert (shown[:, 30:50] == 50).all()
+    assert (shown[:, :30] == 0).all()
+    assert (shown[:, 50:] == 0).all()
+
+
 def test_a_side_by_side_recording_holds_both_and_odd_sizes_become_even(tmp_path: Path) -> None:
     recorder = Recorder(roomy(is_side_by_side=True))
     recorder.start(tmp_path / "r.mp4", (101, 63))
