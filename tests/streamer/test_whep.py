@@ -93,6 +93,8 @@ def test_a_viewer_sees_and_hears_what_is_shown_until_it_leaves(tmp_path: Path) -
                 got = await stage.client.get(where)
                 assert (got.status, await got.read()) == (204, b"")
             assert taps.is_watched
+            elsewhere = f"/whep/wrong/{address.rsplit('/', 1)[1]}"
+            assert (await stage.client.delete(elsewhere)).status == 404
             assert (await stage.client.delete(address)).status == 200
             assert (await stage.client.delete(address)).status == 404
             assert not taps.is_watched
