@@ -141,11 +141,21 @@ class LiveClient:
         """
         connection = self.connection
         await connection.setLocalDescription(await connection.createOffer())
+        offer = connection.localDescription.sdp
+        answer = await self.ask(http, offer if self._relay is None else hide_candidates(offer))
+        sdp = answer if self._relay is None else await self._relay.rewrite_answer(answer)
+        await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+
+    async def ask(self, http: aiohttp.ClientSession, offer: str) -> str:
+        """Ask for a session with an offer; the answer's SDP.
+
+        Raises:
+            RefusedError: the server said no.
+        """
         async with http.get(f"{self._address}/api/config") as answer:
             config = await answer.json()
-        offer = connection.localDescription.sdp
         body = {
-            "sdp": offer if self._relay is None else hide_candidates(offer),
+            "sdp": offer,
             "type": "offer",
             "portrait": config["portraits"][0]["id"],
             "consent": config["consent"]["sha256"],
@@ -156,8 +166,7 @@ class LiveClient:
                 after = answer.headers.get("Retry-After")
                 raise RefusedError(answer.status, after, told["error"]["message"])
         self.identifier = told["id"]
-        sdp = told["sdp"] if self._relay is None else await self._relay.rewrite_answer(told["sdp"])
-        await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
+        return str(told["sdp"])
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on frames and states holds; it is looked at with every change."""

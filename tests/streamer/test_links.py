@@ -15,6 +15,7 @@ import aiohttp
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestServer
+from aiortc.mediastreams import AudioStreamTrack
 
 from live_stand_ins import picture
 from painted_media import until
@@ -70,9 +71,13 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(act())
 
 
-async def streaming(live: Live, http: aiohttp.ClientSession, **more: Any) -> LiveClient:
+async def streaming(
+    live: Live, http: aiohttp.ClientSession, *, has_audio: bool = False, **more: Any
+) -> LiveClient:
     """A client that has seen its own frames come back."""
     client = LiveClient(live.address, **more)
+    if has_audio:
+        client.connection.addTrack(AudioStreamTrack())
     await client.connect(http)
     await more_frames(client)
     return client
@@ -108,13 +113,35 @@ def held() -> dict[str, list[str]]:
 def test_sessions_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
     async def act() -> None:
         async with live(tmp_path) as (server, http):
-            first = await streaming(server, http)
+            first = await streaming(server, http, has_audio=True)
             await first.close(http)
             before = held()
             for number in range(NUM_CYCLES):
-                client = await streaming(server, http)
+                client = await streaming(server, http, has_audio=number % 4 > 1)
                 await client.close(http if number % 2 else None)
                 await until(lambda: len(server.sessions) == 0)
+            await until(lambda: len(asyncio.all_tasks()) == len(before["tasks"]))
+            now = held()
+            assert len(now.pop("tasks")) == len(before.pop("tasks"))
+            assert now == before
+
+    run(act)
+
+
+def test_sessions_that_never_connect_leave_nothing_behind(tmp_path: Path) -> None:
+    async def act() -> None:
+        async with live(tmp_path, limits=Limits(connect_s=1.0)) as (server, http):
+            first = await streaming(server, http)
+            await first.close(http)
+            before = held()
+            for _ in range(2):
+                client = LiveClient(server.address)
+                offer = await client.connection.createOffer()
+                await client.connection.setLocalDescription(offer)
+                await client.ask(http, client.connection.localDescription.sdp)
+                await client.close()
+            assert len(server.sessions) == 2
+            await until(lambda: len(server.sessions) == 0)
             await until(lambda: len(asyncio.all_tasks()) == len(before["tasks"]))
             now = held()
             assert len(now.pop("tasks")) == len(before.pop("tasks"))
