@@ -76,7 +76,7 @@ def judged(seen: Sequence[Seen], bad: Spell, usual_s: float) -> Recovery:
         if one.came_s + _WINDOW_S <= last_s and _typical_s(later, one.came_s) <= usual_s + _NORMAL_S
     )
     normal_s = next(usual, None)
-    times_s = [one.came_s for one in seen if one.came_s >= bad.begun_s]
+    times_s = [bad.begun_s, *(one.came_s for one in seen if one.came_s >= bad.begun_s)]
     gaps_s = [after - before for before, after in pairwise(times_s)]
     return Recovery(
         newer_s=None if newer is None else newer.came_s - bad.ended_s,

@@ -52,6 +52,8 @@ def test_a_picture_that_never_comes_back_is_said_so() -> None:
     found = judged(frames({9.0: 0.02, 12.0: 0.02}), BAD, usual_s=0.02)
     assert found.newer_s is None
     assert found.normal_s is None
+    outage = judged(frames({9.0: 0.02, 20.5: 0.02, 20.6: 0.02}), BAD, usual_s=0.02)
+    assert outage.freeze_s == pytest.approx(10.5)
 
 
 def test_a_spell_is_told_by_rate_and_latency() -> None:
