@@ -27,7 +27,7 @@ FLAGS = [
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 ]
-PATIENCE_S = 20
+PATIENCE_S = 60
 _POLL_S = 0.02
 KEEP_PEERS = """
 window.peers = [];
