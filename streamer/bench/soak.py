@@ -67,7 +67,7 @@ def soak(minutes: float = 30.0, cycles: int = 50, model: str = "pass", sessions:
     """
     out = Console(soft_wrap=True, markup=False, highlight=False)
     is_flat = asyncio.run(_measured(out, minutes, cycles, model, sessions))
-    out.print("verdict: " + ("flat" if is_flat else "something grows, see above"))
+    out.print("verdict: " + ("flat" if is_flat else "not flat, or too few samples; see above"))
 
 
 async def _measured(out: Console, minutes: float, cycles: int, model: str, sessions: int) -> bool:
@@ -174,6 +174,7 @@ def _report(out: Console, meter: Meter, unit: str) -> bool:
     for name, samples in meter.samples.items():
         if len(samples) < _WARMING + 2:
             out.print(f"  {name}: too few samples to judge")
+            is_flat = False
             continue
         found = trends(samples[_WARMING:])
         for figure, one in found.items():

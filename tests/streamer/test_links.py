@@ -20,6 +20,7 @@ from aiortc.mediastreams import AudioStreamTrack
 from live_stand_ins import picture
 from painted_media import until
 from streamer.bench.live_client import CountingCamera, LiveClient, RefusedError, numbered
+from streamer.bench.relay import BAD, CLEAN, Conditions, Relay, Weather
 from streamer.compute import ComputeProcess, ComputeSettings
 from streamer.live import Picture
 from streamer.portraits import Portraits
@@ -146,6 +147,25 @@ def test_sessions_that_never_connect_leave_nothing_behind(tmp_path: Path) -> Non
             now = held()
             assert len(now.pop("tasks")) == len(before.pop("tasks"))
             assert now == before
+
+    run(act)
+
+
+def test_frames_come_through_a_bad_network_and_again_after_it_was_cut(tmp_path: Path) -> None:
+    async def act() -> None:
+        weather = Weather(BAD, seed=4)
+        relay = Relay(weather)
+        async with live(tmp_path) as (server, http):
+            client = await streaming(server, http, relay=relay)
+            weather.conditions = Conditions(loss=1.0)
+            num_lost = weather.num_lost
+            await until(lambda: weather.num_lost > num_lost + 40)
+            weather.conditions = BAD
+            await more_frames(client)
+            weather.conditions = CLEAN
+            await more_frames(client)
+            await client.close(http)
+        relay.close()
 
     run(act)
 
