@@ -2,8 +2,8 @@
 
 const NAMES = {
   motion: "Motion", strength: "Strength", pose: "Head moves", expression: "Face moves", eyes: "Eyes move",
-  mouth: "Mouth moves", smoothing: "Smoothing", light: "Light taken from the", light_x: "Light from the side",
-  light_y: "Light from above", light_strength: "Light strength", steps: "Quality steps", face: "Face",
+  mouth: "Mouth moves", smoothing: "Smoothing", light: "Light taken from the", light_x: "Lamp, left to right",
+  light_y: "Lamp, below to above", light_strength: "Strength of a lamp", steps: "Quality steps", face: "Face",
 };
 const HELP = {
   motion: "Relative: what changes since the reference. Absolute: your pose as it is.",
