@@ -1,13 +1,16 @@
 """An SDP offer is looked through before anything is made for it."""
 
 import re
+from ipaddress import IPv6Address, ip_address
 
+from aiortc import RTCIceCandidate
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from streamer.errors import StreamerError
 
 MAX_MEDIA = 8
 MAX_CANDIDATES = 64
+_LOCAL_NAME = re.compile(r"[0-9A-Za-z-]{1,63}\.local")
 
 
 class OfferError(StreamerError):
@@ -47,14 +50,43 @@ def _media(sdp: str) -> list[MediaDescription]:
             f"the offer is too long; send at most {MAX_CANDIDATES} candidates and {MAX_MEDIA} media"
         )
     try:
-        media: list[MediaDescription] = SessionDescription.parse(sdp).media
+        session = SessionDescription.parse(sdp)
+        media: list[MediaDescription] = session.media
+        mids = [one.rtp.muxId for one in media]
+        bundled = [mid for group in session.group for mid in group.items]
         is_encrypted = all(one.dtls and one.dtls.fingerprints for one in media)
         has_ice = all(one.ice and one.ice.usernameFragment and one.ice.password for one in media)
     except Exception as error:  # the parser raises whatever a damaged line leads to
         raise OfferError("the offer is not SDP that can be read") from error
     if not is_encrypted or not has_ice:
         raise OfferError("the offer has no ICE or DTLS parameters; make it with WebRTC")
+    if len(set(mids)) < len(mids) or len(set(bundled)) < len(bundled) or set(bundled) - set(mids):
+        raise OfferError("the offer names its sections wrongly; each has an a=mid of its own")
+    for one in media:
+        for candidate in one.ice_candidates:
+            if candidate.protocol.lower() == "udp":
+                check_candidate(candidate)
     return media
+
+
+def check_candidate(candidate: RTCIceCandidate) -> None:
+    """Refuse what no visitor's own address can be: checks are sent to whatever is let through.
+
+    Raises:
+        OfferError: another name than those of mDNS, all or many machines, a zone, or no port.
+    """
+    try:
+        address = None if _LOCAL_NAME.fullmatch(candidate.ip) else ip_address(candidate.ip)
+    except ValueError as error:
+        raise OfferError(f"the candidate {candidate.ip!r:.60} is no IP address") from error
+    is_far = address is not None and (
+        address.is_multicast
+        or address.is_unspecified
+        or str(address) == "255.255.255.255"
+        or (isinstance(address, IPv6Address) and address.scope_id is not None)
+    )
+    if is_far or not 0 < candidate.port < 2**16:
+        raise OfferError(f"the candidate {candidate.ip!r:.60} port {candidate.port} is no one's")
 
 
 def ufrags(text: str) -> set[str]:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
-    RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
     RTCRtpTransceiver,
@@ -20,6 +19,8 @@ from aiortc import (
 from aiortc.codecs import h264, vpx
 
 from streamer.capture import Capture, CaptureSettings, discard
+from streamer.closing import end_connection
+from streamer.control_channel import ControlChannel, limit_unfinished
 from streamer.delayed_audio import DelayedAudio
 from streamer.errors import ComputeLostError, SessionFailedError, StreamerError
 from streamer.live import ComputeStream, FaceState
@@ -31,8 +32,8 @@ from streamer.taps import Taps
 from streamer.trickle import Fragment
 
 _LOGGER = logging.getLogger(__name__)
-CHANNEL = "control"
 MOST_SECTIONS = 3  # video, audio, data
+MOST_SENDERS = 16  # of one track in ten seconds; aiortc keeps account of each for ever
 _AUDIO_HELD_S = 0.08  # the four frames that aiortc's jitter buffer of audio keeps
 PeerState = Literal[
     "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
@@ -118,7 +119,6 @@ class Peer:
         self._open_stream = open_stream
         self._settings = settings or PeerSettings()
         self._on_state = on_state
-        self._on_message = on_message
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="peer")
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=list(self._settings.ice_servers))
@@ -138,7 +138,7 @@ class Peer:
             taps=self.taps,
         )
         self._audio = DelayedAudio(self._video_delay_s, taps=self.taps)
-        self._channel: RTCDataChannel | None = None
+        self._control = ControlChannel(on_message, on_abuse=self._close_soon)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._is_connected = False
@@ -155,7 +155,7 @@ class Peer:
         """
         connection = self._connection
         connection.on("track", self._on_track)
-        connection.on("datachannel", self._on_channel)
+        connection.on("datachannel", self._control.take)
         connection.on("connectionstatechange", self._on_connection)
         try:
             await self._accept(offer_sdp)
@@ -187,16 +187,13 @@ class Peer:
         adding = [self._connection.addIceCandidate(one) for one in fragment.candidates]
         failures = [one for one in await asyncio.gather(*adding, return_exceptions=True) if one]
         if failures:
-            _LOGGER.info("%d candidates could not be used: %s", len(failures), failures[0])
+            _LOGGER.info("%d candidates could not be used: %.200r", len(failures), failures[0])
         if fragment.is_last:
             await self._connection.addIceCandidate(None)
 
     def send(self, text: str) -> bool:
-        """Send a text on the "control" channel; whether it was open."""
-        if self._channel is None or self._channel.readyState != "open":
-            return False
-        self._channel.send(text)
-        return True
+        """Send a text on the "control" channel; whether it was open and is being read."""
+        return self._control.send(text)
 
     def stats(self) -> dict[str, Any]:
         """Counters and times, as the protocol's "stats" message has them."""
@@ -232,6 +229,8 @@ class Peer:
             )
         for transceiver in connection.getTransceivers():
             self._prepare(transceiver, offer_sdp)
+        if connection.sctp is not None:
+            limit_unfinished(connection.sctp, self._close_soon)
 
     def _prepare(self, transceiver: RTCRtpTransceiver, offer_sdp: str) -> None:
         if transceiver.kind == "audio":
@@ -268,21 +267,6 @@ class Peer:
             self._start(self._audio.pump(track))
         else:
             self._start(discard(track))
-
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label != CHANNEL or self._channel is not None:
-            channel.close()
-            return
-        self._channel = channel
-        channel.on("message", self._on_text)
-
-    def _on_text(self, message: str | bytes) -> None:
-        if self._on_message is None:
-            return
-        try:
-            self._on_message(message)
-        except Exception:
-            _LOGGER.exception("a message could not be handled")
 
     def _on_connection(self) -> None:
         state = self._connection.connectionState
@@ -334,11 +318,18 @@ class Peer:
                 ends_s["No connection came about."] = self._began_s + settings.connect_timeout_s
             else:
                 ends_s["The camera sent no picture."] = last_s + settings.idle_timeout_s
+            if self._num_senders() > MOST_SENDERS:
+                ends_s["Too many senders were heard on one connection."] = now_s
             message, end_s = min(ends_s.items(), key=lambda end: end[1])
             if end_s <= now_s:
                 self._close_soon(message)
                 return
             await asyncio.sleep(min(end_s - now_s, 1.0))
+
+    def _num_senders(self) -> int:
+        """How many were heard of late by any receiver (SSRC, RFC 3550 section 3)."""
+        receivers = [one.receiver for one in self._connection.getTransceivers()]
+        return max((len(one.getSynchronizationSources()) for one in receivers), default=0)
 
     def _video_delay_s(self) -> float:
         """How late the picture is, without the way to us, which the sound has gone too."""
@@ -376,7 +367,7 @@ class Peer:
         await asyncio.gather(*tasks, return_exceptions=True)
         stream, self.stream = self.stream, None
         await _closed(stream)
-        await self._connection.close()
+        await end_connection(self._connection)
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
 
 

@@ -1,7 +1,9 @@
 """A picture file in, an upright 8-bit sRGB portrait out; what is unsuitable is refused early."""
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,11 @@ MAX_PIXELS = 35_651_584
 """What h264 can hold at its highest level (Rec. H.264 table A-1, 6.2: 139264 macroblocks)."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)
+_DECODE_ERRORS = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""Whatever Pillow's parsers come to over damaged files."""
 
 
 def read_portrait(path: Path) -> NDArray[np.uint8]:

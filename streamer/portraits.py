@@ -23,6 +23,8 @@ from streamer.server_config import Limits
 PREVIEW_PX = 512
 _BUNDLED = "openpeople/data/curated/{person}/assets/studio_portrait.jpg"
 _PEOPLE = tuple(f"P{number:03d}" for number in range(1, 11))
+_MAX_SCANS = 64
+"""A progressive JPEG has about ten; each goes over the whole picture, in 60 bytes if need be."""
 _SIGNATURES = ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n\x1a\n", "PNG"))
 
 
@@ -90,7 +92,7 @@ class Portraits:
         Raises:
             PictureTypeError: neither JPEG, PNG nor WebP.
             PictureSizeError: too many pixels.
-            PortraitError: damaged, animated, too small.
+            PortraitError: damaged, animated, too small, or far too long to decode.
         """
         async with self._decoders:
             return await asyncio.to_thread(_from_bytes, data, self._limits.upload_pixels)
@@ -125,6 +127,8 @@ def _from_file(path: Path, identifier: str) -> Portrait:
 
 def _from_bytes(data: bytes, max_pixels: int) -> Portrait:
     kind = _kind(data)
+    if kind == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
+        raise PortraitError("the picture has too many scans; save it again as a plain JPEG")
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             width, height = picture.size

@@ -1,6 +1,7 @@
 """The server's recordings: who records what, limits, signatures, and how long a file is kept."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -302,13 +303,15 @@ def _private_folder(parent: Path | None) -> tuple[Path, int]:
 
 def _remove_left_behind(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            continue
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
+        with contextlib.suppress(OSError):  # a link, a file, another's, in use, or gone by now
+            _remove_unused(folder)
+
+
+def _remove_unused(folder: Path) -> None:
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(lock).st_uid == os.getuid():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)
+    finally:
+        os.close(lock)

@@ -90,7 +90,7 @@ def shaping_middleware(
             response = error_response(422, "unsuitable", str(error))
             on_error("unsuitable")
         except Exception:
-            _LOG.exception("a request to %s failed", request.path)
+            _LOG.exception("a request to %.200r failed", request.path)
             response = error_response(500, "internal", "the server made a mistake; try again")
             on_error("internal")
         if not response.prepared:

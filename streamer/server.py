@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from rich.console import Console
 
 from streamer.downloads import add_recordings
@@ -34,6 +35,7 @@ from streamer.whip import add_whip
 Tell = Callable[[str], None]
 _ENGINE = "streamer.live_engine:load_live_engine"
 _SHUTDOWN_S = 5.0
+_SILENT_S = 30.0  # of a connection, before its first whole request and between two
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +78,9 @@ async def serve(
     add_whep(app)
     if recordings is not None:
         add_recordings(app, recordings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=_SHUTDOWN_S, keepalive_timeout=_SILENT_S
+    )
     await runner.setup()
     stopped = asyncio.create_task(stopping.wait())
     try:
@@ -100,7 +104,9 @@ def aiortc_peers(config: ServerConfig) -> PeerFactory:
     from aiortc import RTCIceServer
 
     from streamer import peer
+    from streamer.bounded_decoders import bound_decoders
 
+    bound_decoders()
     bitrate, limits = config.bitrate, config.limits
     peer.set_bitrate_bounds(
         peer.BitrateBounds(
@@ -198,11 +204,20 @@ async def _ended(warming: asyncio.Task[None]) -> bool:
 
 
 def _log_to_stderr() -> None:
-    """Our own lines from INFO, those of libraries from WARNING."""
+    """Our own lines from INFO, those of libraries from WARNING; none of requests that are no HTTP.
+
+    Those are answered with 400; with a trace of each, any scanner would fill the disk.
+    """
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
     )
     logging.getLogger("streamer").setLevel(logging.INFO)
+    logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
 
 
 if __name__ == "__main__":

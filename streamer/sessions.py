@@ -27,6 +27,10 @@ class FullError(StreamerError):
     """As many people are on camera as the server takes."""
 
 
+class KeyTakenError(StreamerError):
+    """Another session is watched by the key that was asked for."""
+
+
 class NotReadyError(StreamerError):
     """The model is still warming up, or starting again."""
 
@@ -95,13 +99,13 @@ class Sessions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._sessions: dict[str, Session] = {}
-        self._num_opening = 0
+        self._opening: list[str] = []
         self._ending: set[asyncio.Task[bool]] = set()
         self._tidying: asyncio.TimerHandle | None = None
         services.compute.on_change(self._on_compute)
 
     def __len__(self) -> int:
-        return len(self._sessions) + self._num_opening
+        return len(self._sessions) + len(self._opening)
 
     def get(self, identifier: str) -> Session | None:
         """The session of that id, while it lasts."""
@@ -130,14 +134,18 @@ class Sessions:
         Raises:
             NotReadyError: the model is not warm.
             FullError: at the limit.
+            KeyTakenError: another session is watched by its key.
             StreamerError: the portrait or the offer cannot be used.
         """
         self.check_room()
-        self._num_opening += 1
+        key = request.watch_key
+        if key in self._opening or self.watched(key) is not None:
+            raise KeyTakenError("another session is watched by that key; choose anew")
+        self._opening.append(key)
         try:
             session, answer = await self._opened(request)
         finally:
-            self._num_opening -= 1
+            self._opening.remove(key)
         self._sessions[session.identifier] = session
         self._services.metrics.started.inc()
         self._services.metrics.sessions.set(len(self._sessions))

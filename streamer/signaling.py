@@ -33,6 +33,7 @@ from streamer.server_config import ServerConfig
 from streamer.session import RestartError, Session
 from streamer.sessions import (
     FullError,
+    KeyTakenError,
     NotReadyError,
     Services,
     SessionRequest,
@@ -44,10 +45,12 @@ from streamer.trickle import FragmentError
 LABEL = "AI MODIFIED"
 RETRY_AFTER_S = "5"
 READ_S = 30.0
+MOST_UPLOADS = 8  # under way at once: each may hold a whole file and all of its pixels
 PICTURE_TYPES = ("image/jpeg", "image/png", "image/webp")
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"
 SERVICES: web.AppKey[Services] = web.AppKey("services", Services)
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions", Sessions)
+UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads", asyncio.Semaphore)
 
 
 def create_app(
@@ -84,6 +87,7 @@ def create_app(
     )
     app[SERVICES] = services
     app[SESSIONS] = Sessions(services)
+    app[UPLOADS] = asyncio.Semaphore(MOST_UPLOADS)
     app.on_startup.append(_prepare)
     app.on_shutdown.append(_end)
     _add_routes(app)
@@ -160,6 +164,18 @@ async def post_portrait(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     require_consent(request.headers.get("X-Consent"))
     require_type(request, *PICTURE_TYPES)
+    if request.app[UPLOADS].locked():
+        later = {"Retry-After": RETRY_AFTER_S}
+        raise HttpError(503, "full", "too many portraits are coming in; try again later", later)
+    async with request.app[UPLOADS]:
+        portrait = await _taken_in(request, services)
+    location = f"/api/portraits/{portrait.identifier}/picture"
+    return web.json_response(
+        {"id": portrait.identifier}, status=201, headers={"Location": location}
+    )
+
+
+async def _taken_in(request: web.Request, services: Services) -> Portrait:
     data = await read_body(request, services.config.limits.upload_bytes)
     try:
         portrait = await services.portraits.decode(data)
@@ -174,10 +190,7 @@ async def post_portrait(request: web.Request) -> web.Response:
     except (ComputeLostError, ModelError):
         pass  # the session looks again
     services.portraits.keep(portrait)
-    location = f"/api/portraits/{portrait.identifier}/picture"
-    return web.json_response(
-        {"id": portrait.identifier}, status=201, headers={"Location": location}
-    )
+    return portrait
 
 
 async def post_session(request: web.Request) -> web.Response:
@@ -238,6 +251,8 @@ async def open_session(
         )
     except FullError as error:
         raise HttpError(503, "full", str(error), later) from error
+    except KeyTakenError as error:
+        raise HttpError(409, "watch_taken", str(error)) from error
     except (NotReadyError, ComputeLostError, ModelError) as error:
         raise HttpError(503, "not_ready", str(error), later) from error
     except OutputError as error:
@@ -305,8 +320,10 @@ async def get_metrics(request: web.Request) -> web.Response:
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
     """The body, no further than a limit of bytes and of time.
 
+    A compressed body counts with what comes out of it.
+
     Raises:
-        HttpError: 413 or 408.
+        HttpError: 413, 408, or 400 where it cannot be unpacked or broke off.
     """
     too_large = HttpError(413, "too_large", f"the body can have at most {max_bytes} bytes")
     if (request.content_length or 0) > max_bytes:
@@ -318,6 +335,8 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
                 data += await request.content.readany()
     except TimeoutError as error:
         raise HttpError(408, "timeout", "the body came too slowly") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise HttpError(400, "bad_request", "the body broke off, or is not as declared") from error
     if len(data) > max_bytes:
         raise too_large
     return bytes(data)

@@ -2,17 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from aiortc import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 
 from streamer.errors import StreamerError
-from streamer.offers import MAX_CANDIDATES, ufrags
+from streamer.offers import MAX_CANDIDATES, OfferError, check_candidate, ufrags
 
 _RTP = 1
 _LINE = re.compile(r"^[a-z]=\S.*$")
-_LOCAL_NAME = re.compile(r"^[0-9A-Za-z-]{1,63}\.local$")
 
 
 class FragmentError(StreamerError):
@@ -74,11 +72,10 @@ def _known(mid: str, mids: list[str]) -> str:
 def _candidate(text: str, section: str | None) -> RTCIceCandidate:
     try:
         candidate = candidate_from_sdp(text)
-        if not _LOCAL_NAME.match(candidate.ip):
-            ip_address(candidate.ip)
-        if not (0 <= candidate.port < 2**16 and 0 < candidate.priority < 2**32):
+        check_candidate(candidate)
+        if not 0 < candidate.priority < 2**32:
             raise ValueError("out of range")
-    except (AssertionError, ValueError, IndexError) as error:
+    except (AssertionError, ValueError, IndexError, OfferError) as error:
         raise FragmentError(f"the candidate {text!r:.80} cannot be read") from error
     candidate.sdpMid = section
     candidate.sdpMLineIndex = 0 if section is None else None

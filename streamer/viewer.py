@@ -15,6 +15,7 @@ from aiortc import (
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError
 from av import AudioFrame, VideoFrame
 
+from streamer.closing import end_connection
 from streamer.live import TimedFrame
 from streamer.offers import OfferError
 from streamer.recording_tracks import untimed
@@ -209,7 +210,7 @@ class Viewer:
             self._timer.cancel()
         self._pictures.stop()
         self._sound.stop()
-        await self._connection.close()
+        await end_connection(self._connection)
         self._on_closed()
 
 

@@ -81,15 +81,13 @@ def _watch_key(request: web.Request) -> str:
     """The key that the address asks for, where headers of the answer are not shown; or a new one.
 
     Raises:
-        HttpError: 400 for one that could be guessed or cannot be in an address, 409 for a used one.
+        HttpError: 400 for one that could be guessed or cannot be in an address.
     """
     key = request.query.get("watch")
     if key is None:
         return new_key()
     if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", key) is None:
         raise HttpError(400, "bad_request", "watch must be 16 to 64 letters, digits, - or _")
-    if request.app[SESSIONS].watched(key) is not None:
-        raise HttpError(409, "watch_taken", "another session is watched by that key; choose anew")
     return key
 
 
