@@ -29,7 +29,7 @@ from streamer.offers import OfferError
 from streamer.outgoing import OutgoingSettings, OutgoingTrack
 from streamer.playout_delay import show_at_once
 from streamer.taps import Taps
-from streamer.trickle import Fragment
+from streamer.trickle import Fragment, try_candidates
 
 _LOGGER = logging.getLogger(__name__)
 MOST_SECTIONS = 3  # video, audio, data
@@ -180,16 +180,8 @@ class Peer:
         Names that end in .local are looked up by multicast; nobody waits for that.
         """
         if self._closing is None:
-            self._start(self._add_candidates(fragment))
+            self._start(try_candidates(self._connection, fragment))
             await asyncio.sleep(0)
-
-    async def _add_candidates(self, fragment: Fragment) -> None:
-        adding = [self._connection.addIceCandidate(one) for one in fragment.candidates]
-        failures = [one for one in await asyncio.gather(*adding, return_exceptions=True) if one]
-        if failures:
-            _LOGGER.info("%d candidates could not be used: %.200r", len(failures), failures[0])
-        if fragment.is_last:
-            await self._connection.addIceCandidate(None)
 
     def send(self, text: str) -> bool:
         """Send a text on the "control" channel; whether it was open and is being read."""

@@ -1,14 +1,17 @@
 """Candidates that come after the offer: SDP fragments of trickle ICE (RFC 8840, section 9)."""
 
+import asyncio
+import logging
 import re
 from dataclasses import dataclass
 
-from aiortc import RTCIceCandidate
+from aiortc import RTCIceCandidate, RTCPeerConnection
 from aiortc.sdp import candidate_from_sdp
 
 from streamer.errors import StreamerError
 from streamer.offers import MAX_CANDIDATES, OfferError, check_candidate, ufrags
 
+_LOG = logging.getLogger(__name__)
 _RTP = 1
 _LINE = re.compile(r"^[a-z]=\S.*$")
 
@@ -61,6 +64,19 @@ def read_fragment(text: str, offer: str) -> Fragment:
         candidates=tuple(one for one in candidates if _is_used(one)),
         is_last=re.search(r"(?m)^a=end-of-candidates\s*$", text) is not None,
     )
+
+
+async def try_candidates(connection: RTCPeerConnection, fragment: Fragment) -> None:
+    """Let a connection try these too; what it cannot use any more is passed over.
+
+    Names that end in .local are looked up by multicast, which takes its time.
+    """
+    adding = [connection.addIceCandidate(one) for one in fragment.candidates]
+    failures = [one for one in await asyncio.gather(*adding, return_exceptions=True) if one]
+    if failures:
+        _LOG.info("%d candidates could not be used: %.200r", len(failures), failures[0])
+    if fragment.is_last:
+        await connection.addIceCandidate(None)
 
 
 def _known(mid: str, mids: list[str]) -> str:

@@ -17,9 +17,10 @@ from av import AudioFrame, VideoFrame
 
 from streamer.closing import end_connection
 from streamer.live import TimedFrame
-from streamer.offers import OfferError
+from streamer.offers import MAX_CANDIDATES, OfferError
 from streamer.recording_tracks import untimed
 from streamer.taps import ShownPicture, Taps
+from streamer.trickle import Fragment, FragmentError, try_candidates
 
 _MOST_SOUND = 50  # frames of 20 ms
 
@@ -141,6 +142,8 @@ class Viewer:
         self._sound = WatchedSound()
         self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._num_candidates = 0
+        self._trying: set[asyncio.Task[None]] = set()
 
     async def answer(self, offer_sdp: str) -> str:
         """Answer an offer that was checked; all of our candidates are in the answer.
@@ -162,6 +165,20 @@ class Viewer:
         self._taps.add(self)
         self._timer = self._loop.call_later(self._settings.connect_s, self._close_soon)
         return str(connection.localDescription.sdp)
+
+    def add_candidates(self, fragment: Fragment) -> None:
+        """Try these ways to the player too; once closed, without effect.
+
+        Raises:
+            FragmentError: there were too many by now.
+        """
+        self._num_candidates += len(fragment.candidates)
+        if self._num_candidates > MAX_CANDIDATES:
+            raise FragmentError(f"a viewer takes at most {MAX_CANDIDATES} trickled candidates")
+        if self._closing is None:
+            trying = asyncio.ensure_future(try_candidates(self._connection, fragment))
+            self._trying.add(trying)
+            trying.add_done_callback(self._trying.discard)
 
     def see(self, shown: ShownPicture) -> None:
         """Send a picture."""
@@ -206,6 +223,9 @@ class Viewer:
 
     async def _close(self) -> None:
         self._taps.remove(self)
+        for trying in list(self._trying):
+            trying.cancel()
+        await asyncio.gather(*self._trying, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
         self._pictures.stop()

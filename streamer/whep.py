@@ -25,6 +25,7 @@ from streamer.signaling import (
     read_body,
     require_type,
 )
+from streamer.trickle import FragmentError, read_fragment
 from streamer.viewer import Viewer, ViewerSettings
 from streamer.whip import SDP_TYPE, check_entity_tag, ice_links
 
@@ -160,15 +161,18 @@ async def post_offer(request: web.Request) -> web.Response:
 
 
 async def patch_viewer(request: web.Request) -> web.Response:
-    """Trickled candidates: acknowledged; the player's are learnt from its checks."""
+    """Trickled candidates (RFC 8840) for the viewer; an ICE restart is refused."""
     watching = _watching(request)
     check_entity_tag(request, watching.tag)
     require_type(request, FRAGMENT_TYPE)
-    named = ufrags(await _text(request, request.app[SERVICES].config))
-    if not named:
-        raise HttpError(400, "bad_request", "the fragment has no a=ice-ufrag line")
-    if not named <= ufrags(watching.offer):
-        raise HttpError(422, "no_restart", "ICE cannot be restarted; begin to watch again")
+    text = await _text(request, request.app[SERVICES].config)
+    try:
+        fragment = read_fragment(text, watching.offer)
+        if not fragment.ufrags <= ufrags(watching.offer):
+            raise HttpError(422, "no_restart", "ICE cannot be restarted; begin to watch again")
+        watching.viewer.add_candidates(fragment)
+    except FragmentError as error:
+        raise HttpError(400, "bad_request", str(error)) from error
     return web.Response(status=204)
 
 

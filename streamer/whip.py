@@ -52,6 +52,9 @@ async def post_offer(request: web.Request) -> web.Response:
     """Begin an ingest; the answer only receives."""
     services = request.app[SERVICES]
     require_type(request, SDP_TYPE)
+    portrait = request.query.get("portrait")
+    if not portrait:
+        raise HttpError(400, "bad_request", "the address must have portrait=, an id")
     require_consent(request.query.get("consent"))
     body = await read_body(request, services.config.limits.offer_bytes)
     try:
@@ -63,7 +66,7 @@ async def post_offer(request: web.Request) -> web.Response:
         services,
         SessionWish(
             offer=re.sub(r"(?m)^a=sendrecv(\r?)$", r"a=sendonly\1", offer),
-            portrait=request.query.get("portrait", ""),
+            portrait=portrait,
             remote=remote_of(request),
             watch_key=_watch_key(request),
         ),

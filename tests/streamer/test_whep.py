@@ -1,4 +1,6 @@
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -99,6 +101,47 @@ def test_a_viewer_sees_and_hears_what_is_shown_until_it_leaves(tmp_path: Path) -
             assert (await stage.client.delete(address)).status == 404
             assert not taps.is_watched
             assert not stage.peers.made[-1].is_closed
+
+    run(scene, tmp_path)
+
+
+def test_a_player_s_trickled_candidates_are_tried(tmp_path: Path) -> None:
+    async def scene(stage: Stage, watch: str) -> None:
+        made = await stage.client.post(watch, data=RECVONLY, headers=SDP)
+        host = re.findall(r"udp \d+ (\d+\.\S+) \d+ typ host", await made.text())[0]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as player:
+            player.setblocking(False)
+            player.bind((host, 0))
+            way = f"a=candidate:1 1 udp 2130706431 {host} {player.getsockname()[1]} typ host"
+            fragment = f"a=ice-ufrag:abcd\r\nm=video 9 RTP/AVP 0\r\na=mid:0\r\n{way}\r\n"
+            address = made.headers["Location"]
+            sent = await stage.client.patch(address, data=fragment, headers=FRAGMENT)
+            assert sent.status == 204
+            async with asyncio.timeout(TIMEOUT_S):
+                check = await asyncio.get_running_loop().sock_recv(player, 2000)
+            assert check[4:8] == b"\x21\x12\xa4\x42"  # STUN (RFC 8489, section 5)
+
+    run(scene, tmp_path)
+
+
+def test_a_player_s_fragments_are_read_as_those_of_a_session(tmp_path: Path) -> None:
+    async def scene(stage: Stage, watch: str) -> None:
+        made = await stage.client.post(watch, data=RECVONLY, headers=SDP)
+        way = "a=candidate:1 1 udp 2130706431 192.0.2.7 5000 typ host\r\n"
+        for lines, status in [
+            ("a=end-of-candidates\r\n", 204),
+            (way * 40, 204),
+            (way * 25, 400),
+            (way * 65, 400),
+            ("a=mid:9\r\n", 400),
+            ("nonsense\r\n", 400),
+            ("a=candidate:1 1 udp 1 example.com 5000 typ host\r\n", 400),
+        ]:
+            fragment = "a=ice-ufrag:abcd\r\n" + lines
+            answer = await stage.client.patch(
+                made.headers["Location"], data=fragment, headers=FRAGMENT
+            )
+            assert answer.status == status, lines[:60]
 
     run(scene, tmp_path)
 

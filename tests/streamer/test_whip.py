@@ -78,6 +78,7 @@ def test_wrong_ingests_are_refused_by_their_fault(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         for address, body, headers, status in [
             ("/whip?portrait=P001", OFFER, SDP, 403),
+            (f"/whip?consent={CONSENT_SHA256}", OFFER, SDP, 400),
             (ENDPOINT, OFFER, {"Content-Type": "text/plain"}, 415),
             (ENDPOINT, b"\xff", SDP, 400),
             (ENDPOINT, "v=0", SDP, 422),
