@@ -217,7 +217,7 @@ def _log_to_stderr() -> None:
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, HttpProcessingError)
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 if __name__ == "__main__":
