@@ -69,10 +69,11 @@ class ControlChannel:
 
 
 def limit_unfinished(transport: RTCSctpTransport, on_abuse: Callable[[str], None]) -> bool:
-    """Bound what waits for the rest of a message (RFC 4960 section 6.9).
+    """Bound what waits for the rest of a message (RFC 4960 section 6.9), and end on nonsense.
 
     aiortc tells a sender how much it may have on the way, takes in whatever comes all the same, and
-    looks through all of it with every fragment.
+    looks through all of it with every fragment. A text that is no UTF-8, and a channel opened in
+    a wrong way, end the connection without a word there; here, with one.
 
     Args:
         transport: of a connection on which nothing was received yet.
@@ -92,10 +93,14 @@ def limit_unfinished(transport: RTCSctpTransport, on_abuse: Callable[[str], None
         nonlocal is_over
         if is_over:
             return
-        await receive(chunk)
-        if _is_excessive(transport, chunk.stream_id):
+        try:
+            await receive(chunk)
+            is_over = _is_excessive(transport, chunk.stream_id)
+        except Exception as error:
             is_over = True
-            on_abuse("Too much was sent on data channels before it made a message.")
+            _LOGGER.info("what came on a data channel cannot be read: %.200r", error)
+        if is_over:
+            on_abuse("What was sent on a data channel cannot be read, or has no end.")
 
     setattr(transport, _RECEIVE, receive_bounded)
     return True

@@ -21,6 +21,7 @@ from streamer.engine import EngineSettings, find_model
 from streamer.errors import UsageError
 from streamer.ice import ice_servers
 from streamer.live import Compute
+from streamer.log_limit import LogLimit
 from streamer.memory import set_apart
 from streamer.offline import run_command
 from streamer.peering import Peer, PeerFactory, PeerRequest
@@ -206,11 +207,14 @@ async def _ended(warming: asyncio.Task[None]) -> bool:
 def _log_to_stderr() -> None:
     """Our own lines from INFO, those of libraries from WARNING; none of requests that are no HTTP.
 
-    Those are answered with 400; with a trace of each, any scanner would fill the disk.
+    Those are answered with 400; with a trace of each, any scanner would fill the disk. What a
+    visitor can bring about again and again is written a number of times a minute.
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LogLimit())
     logging.getLogger("streamer").setLevel(logging.INFO)
     logging.getLogger("aiohttp.server").addFilter(_is_worth_a_line)
 

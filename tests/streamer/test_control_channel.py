@@ -2,7 +2,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSctpTransport
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCDataChannelParameters,
+    RTCPeerConnection,
+    RTCSctpTransport,
+)
 from aiortc.rtcsctptransport import DataChunk
 
 from streamer.control_channel import (
@@ -114,6 +120,28 @@ def test_a_message_without_end_is_bounded(size: int, num_streams: int, most: int
             await sctp._receive_data_chunk(fragment(number, flags=flags, stream=stream, data=data))
         assert len(told) == 1
         assert sum(len(one.reassembly) for one in sctp._inbound_streams.values()) <= most
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "data"),
+    [(51, b"\xff\xfe"), (51, b"\xed\xa0\x80"), (50, b"\x03" + b"\xff" * 30)],
+)
+def test_a_message_that_cannot_be_read_ends_the_connection_with_a_sentence(
+    protocol: int, data: bytes
+) -> None:
+    async def act() -> None:
+        told: list[str] = []
+        sctp: Any = await transport()
+        assert limit_unfinished(sctp, told.append)
+        channel = RTCDataChannel(sctp, RTCDataChannelParameters(label="any", id=4), False)
+        sctp._data_channels[4] = channel
+        for number in (1, 2):
+            chunk = fragment(number, flags=FIRST | LAST, stream=4, data=data)
+            chunk.protocol = protocol
+            await sctp._receive_data_chunk(chunk)
+        assert len(told) == 1
 
     asyncio.run(act())
 

@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import random
 import socket
 import zlib
@@ -15,6 +16,7 @@ from live_stand_ins import OFFER, FakeCompute, FakePeers, FakeRecorder, Stage, p
 from painted_media import until
 from streamer import server
 from streamer.consent import CONSENT_SHA256
+from streamer.recordings import _private_folder
 from streamer.server_config import ServerConfig
 from streamer.signaling import FRAGMENT_TYPE, MOST_UPLOADS
 
@@ -289,6 +291,26 @@ def test_half_a_request_does_not_hold_a_connection(
         await running
 
     asyncio.run(act())
+
+
+def test_files_and_links_beside_recordings_are_neither_followed_nor_in_the_way(
+    tmp_path: Path,
+) -> None:
+    parent, outside = tmp_path / "recordings", tmp_path / "outside"
+    parent.mkdir()
+    outside.mkdir()
+    (outside / "kept.mp4").write_bytes(b"kept")
+    (parent / "difffae-recordings-link").symlink_to(outside)
+    (parent / "difffae-recordings-dangling").symlink_to(tmp_path / "nowhere")
+    (parent / "difffae-recordings-file").write_text("a file")
+    (parent / "difffae-recordings-left").mkdir()
+    folder, lock = _private_folder(parent)
+    os.close(lock)
+    assert (outside / "kept.mp4").read_bytes() == b"kept"
+    assert {path.name.rpartition("-")[2] for path in parent.iterdir()} == {
+        "link", "dangling", "file", folder.name.rpartition("-")[2],
+    }  # fmt: skip
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 def test_two_cameras_that_ask_for_one_key_at_once_do_not_both_get_it(tmp_path: Path) -> None:
