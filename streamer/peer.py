@@ -143,6 +143,7 @@ class Peer:
         self._closing: asyncio.Task[None] | None = None
         self._is_connected = False
         self._began_s = time.monotonic()
+        self._waits_from_s = self._began_s  # for a connection from the answer on; then for pictures
         self.state: PeerState = "connecting"
         self.stream: ComputeStream | None = None
 
@@ -171,6 +172,7 @@ class Peer:
             await self.close("The offer could not be answered.")
             raise OfferError(f"the offer cannot be answered: {error}"[:300]) from error
         self._draw_unsent()
+        self._waits_from_s = time.monotonic()
         self._start(self._watch())
         return connection.localDescription.sdp
 
@@ -264,6 +266,7 @@ class Peer:
         state = self._connection.connectionState
         if state == "connected" and not self._is_connected:
             self._is_connected = True
+            self._waits_from_s = time.monotonic()
             self._tell("warming" if self.state == "connecting" else self.state)
         elif state in ("failed", "closed"):
             self._close_soon("The connection was lost.")
@@ -303,11 +306,12 @@ class Peer:
         settings = self._settings
         while True:
             now_s = time.monotonic()
-            last_s = self._capture.received_s or self._began_s
+            last_s = self._capture.received_s or self._waits_from_s
             limit_s = float("inf") if settings.limit_s is None else settings.limit_s
             ends_s = {"The session's time is over.": self._began_s + limit_s}
             if not self._is_connected:
-                ends_s["No connection came about."] = self._began_s + settings.connect_timeout_s
+                connect_end_s = self._waits_from_s + settings.connect_timeout_s
+                ends_s["No connection came about."] = connect_end_s
             else:
                 ends_s["The camera sent no picture."] = last_s + settings.idle_timeout_s
             if self._num_senders() > MOST_SENDERS:

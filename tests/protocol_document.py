@@ -29,7 +29,7 @@ def rows(text: str) -> list[list[str]]:
     """The cells of all tables, without their heads."""
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in re.findall(r"(?m)^\|.+\|$", text)
+        for line in re.findall(r"(?m)^\|.+$", text)
     ]
     rules = [index for index, row in enumerate(cells) if set("".join(row)) == {"-"}]
     return [row for index, row in enumerate(cells) if not {index, index + 1} & set(rules)]

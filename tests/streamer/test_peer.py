@@ -4,6 +4,9 @@ import asyncio
 import gc
 import logging
 import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +28,29 @@ from streamer.live import LiveResult, TimedFrame
 from streamer.marker_release import MarkerJitterBuffer
 from streamer.offers import OfferError
 from streamer.peer import BitrateBounds, Peer, PeerSettings, set_bitrate_bounds
+
+
+def test_a_slow_answer_takes_nothing_of_the_time_to_connect_or_to_film(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + hours_s[0])
+    for module in ("peer", "capture"):
+        monkeypatch.setattr(f"streamer.{module}.time", clock)
+
+    async def slowly(stream: StubStream) -> StubStream:
+        hours_s[0] += 3600.0  # what asking a relay that is down for candidates may take
+        return stream
+
+    async def scene() -> None:
+        stream = StubStream()
+        settings = replace(QUICK, connect_timeout_s=60.0, idle_timeout_s=60.0)
+        async with connected(lambda: slowly(stream), settings) as (client, _, told):
+            await client.picture(is_portrait)
+            await until(lambda: "streaming" in told.names())
+            assert told.names() == ["warming", "ready", "streaming"]
+
+    asyncio.run(scene())
 
 
 def test_painted_numbers_come_back_in_order_and_the_camera_never_does() -> None:

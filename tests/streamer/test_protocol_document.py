@@ -22,11 +22,13 @@ from protocol_document import (
     rows,
     section,
 )
-from streamer import live_engine, offers, portrait, portraits, session, signaling
+from streamer import control_channel, live_engine, offers, portrait, portraits, session, signaling
+from streamer.bounded_decoders import MOST_PIXELS
 from streamer.consent import CONSENT_SHA256
 from streamer.controls import controls_schema
 from streamer.live import ReferenceAction
 from streamer.messages import MAX_ID_LENGTH, TYPES, MessageError, RecordingView, read_message
+from streamer.peer import MOST_SENDERS
 from streamer.peering import RecordingRequest, SessionState
 from streamer.playout_delay import URI
 from streamer.recordings import Recordings
@@ -343,7 +345,15 @@ def test_the_session_record_has_the_fields_named(tmp_path: Path) -> None:
         ("more than {} candidates of a\n  session", offers.MAX_CANDIDATES),
         ("at most {} pixels a side; 404", portraits.PREVIEW_PX),
         ("at most {} pixels a side and made even", live_engine.MAX_SIDE_PX),
-        ("at least {} pixels\n", portrait.MIN_SIDE_PX),
+        ("under {} pixels a side", portrait.MIN_SIDE_PX),
+        ("at least {} pixels a side", portrait.MIN_SIDE_PX),
+        ("or {} uploads under way", signaling.MOST_UPLOADS),
+        ("{} pixels a picture", f"{MOST_PIXELS:,}".replace(",", " ")),
+        ("more than {} of those were opened", control_channel.MOST_REFUSED),
+        ("or {} fragments wait", control_channel.MOST_FRAGMENTS),
+        ("than {} KiB or", control_channel.MOST_UNFINISHED_BYTES // 1024),
+        ("while more than {} KiB wait", control_channel.MOST_UNSENT_BYTES // 1024),
+        ("more than {} senders (SSRC)", MOST_SENDERS),
         ("a text of at most {} characters", MAX_ID_LENGTH),
         ("`{}`", URI),
         ("`Content-Type: {}`", signaling.FRAGMENT_TYPE),
