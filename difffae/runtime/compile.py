@@ -1,21 +1,18 @@
 """Choice of a runtime: a module and example inputs in, one compiled callable out."""
 
-import logging
+from functools import partial
 
 from torch import Tensor, nn
 
+from difffae.runtime.choice import Compile, compile_fastest
 from difffae.runtime.eager import compile_eager
 from difffae.runtime.inductor import compile_inductor
 from difffae.runtime.network import (
     Network,
     Precision,
     RuntimeName,
-    RuntimeUnavailableError,
-    is_bf16,
 )
 from difffae.runtime.openvino import OpenVinoConfig, compile_openvino
-
-_logger = logging.getLogger(__name__)
 
 
 def compile_network(
@@ -31,7 +28,7 @@ def compile_network(
     Args:
         module: Network to run; left as it is, so that it may be dropped afterwards.
         example_inputs: One batch of inputs in the shapes to come, on the device to run on.
-        runtime: "auto" is OpenVINO on CPUs without bfloat16 where it works, else eager.
+        runtime: "auto" is the fastest that works here, measured once and remembered.
         precision: Type of convolutions and matrix products; results are float32 all the same.
         num_threads: Threads of one inference; for OpenVINO only, others use PyTorch's setting.
 
@@ -39,7 +36,7 @@ def compile_network(
         A callable that takes tensors like ``example_inputs`` and gives what the module gives.
 
     Raises:
-        RuntimeUnavailableError: If a runtime that was asked for by name cannot run the network.
+        RuntimeUnavailableError: If the runtime (with "auto": every runtime) cannot run the network.
         ValueError: If there are no inputs or the runtime is unknown.
     """
     if not example_inputs:
@@ -63,16 +60,18 @@ def compile_network(
 def _compile_best(
     module: nn.Module, example_inputs: tuple[Tensor, ...], config: OpenVinoConfig
 ) -> Network:
-    """Compile by OpenVINO where it pays, and fall back to eager with one line in the log.
+    """Compile by the fastest runtime here; see `difffae.runtime.choice`.
 
-    Where the CPU multiplies bfloat16 itself, eager PyTorch was as fast on the bundled model (14.1
-    to 13.4 frames/s) and started in half the time with less memory.
+    Not tried on CPUs is TorchInductor: it takes a minute to compile the bundled model, and was
+    slower than OpenVINO.
     """
-    device = example_inputs[0].device
-    if device.type != "cpu" or is_bf16(config.precision, device):
-        return compile_eager(module, example_inputs, precision=config.precision)
-    try:
-        return compile_openvino(module, example_inputs, config=config)
-    except RuntimeUnavailableError as error:
-        _logger.warning("%s; %s runs in eager PyTorch instead", error, type(module).__name__)
-        return compile_eager(module, example_inputs, precision=config.precision)
+    precision = config.precision
+    eager = partial(compile_eager, module, example_inputs, precision=precision)
+    candidates: dict[RuntimeName, Compile]
+    if example_inputs[0].device.type == "cpu":
+        openvino = partial(compile_openvino, module, example_inputs, config=config)
+        candidates = {"openvino": openvino, "eager": eager}
+    else:
+        inductor = partial(compile_inductor, module, example_inputs, precision=precision)
+        candidates = {"inductor": inductor, "eager": eager}
+    return compile_fastest(module, example_inputs, candidates, (precision, str(config.num_threads)))

@@ -1,0 +1,149 @@
+"""The fastest runtime on this machine: measured once for each network, and remembered on disk."""
+
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from difffae.runtime.cache import cache_root, network_key
+from difffae.runtime.network import Network, RuntimeName, RuntimeUnavailableError
+
+Compile = Callable[[], Network]
+_PACKAGES = ("torch", "openvino", "torch-tensorrt")
+_NUM_WARM_UPS = 3
+_NUM_ROUNDS = 8
+
+_logger = logging.getLogger(__name__)
+
+
+def compile_fastest(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    candidates: Mapping[RuntimeName, Compile],
+    settings: tuple[str, ...],
+) -> Network:
+    """Compile by the runtime that answered soonest here, measured at the first time only.
+
+    Args:
+        module: Network to run.
+        example_inputs: One batch of inputs in the shapes to come, on the device to run on.
+        candidates: The runtimes to try by name, the last of which works everywhere.
+        settings: Whatever else the times depend on, such as precision and threads.
+
+    Raises:
+        RuntimeUnavailableError: No candidate can run the network.
+    """
+    place = _place(module, example_inputs, (*settings, *candidates))
+    known = _recall(place)
+    if known is not None and known in candidates:
+        try:
+            return candidates[known]()
+        except RuntimeUnavailableError as error:
+            _logger.warning("%s; %s is measured anew", error, type(module).__name__)
+    networks = _compiled(type(module).__name__, candidates)
+    times_ms = _measure(networks, example_inputs)
+    best = min(times_ms, key=lambda name: times_ms[name])
+    _logger.info(
+        "%s runs by %s (%s)",
+        type(module).__name__,
+        best,
+        ", ".join(f"{name} {time_ms:.1f} ms" for name, time_ms in times_ms.items()),
+    )
+    if len(networks) == len(candidates):
+        _remember(place, best, times_ms)
+    return networks[best]
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a device, as its maker calls it."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+def _compiled(name: str, candidates: Mapping[RuntimeName, Compile]) -> dict[RuntimeName, Network]:
+    """Those candidates that can run the network; one log line for each that cannot."""
+    networks: dict[RuntimeName, Network] = {}
+    last: RuntimeUnavailableError | None = None
+    for runtime, compile_ in candidates.items():
+        try:
+            networks[runtime] = compile_()
+        except RuntimeUnavailableError as error:
+            last = error
+            _logger.warning("%s; %s runs in another runtime instead", error, name)
+    if not networks:
+        raise last or RuntimeUnavailableError(f"there is no runtime for {name}")
+    return networks
+
+
+def _measure(
+    networks: Mapping[RuntimeName, Network], inputs: tuple[Tensor, ...]
+) -> dict[RuntimeName, float]:
+    """Shortest time of each in ms, in turns, so that a busy moment hits all of them."""
+    if len(networks) == 1:
+        return dict.fromkeys(networks, 0.0)
+    times_ms = dict.fromkeys(networks, float("inf"))
+    for round_ in range(_NUM_WARM_UPS + _NUM_ROUNDS):
+        for name, network in networks.items():
+            begun = time.perf_counter()
+            network(*inputs)
+            _finish(inputs[0].device)
+            took_ms = 1000 * (time.perf_counter() - begun)
+            if round_ >= _NUM_WARM_UPS:
+                times_ms[name] = min(times_ms[name], took_ms)
+    return times_ms
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _place(module: nn.Module, inputs: tuple[Tensor, ...], settings: tuple[str, ...]) -> Path:
+    facts = (device_name(inputs[0].device), *_versions(), *settings)
+    return cache_root() / "choices" / f"{network_key(module, inputs, facts)}.json"
+
+
+def _versions() -> list[str]:
+    found = [str(torch.version.cuda), str(len(os.sched_getaffinity(0)))]
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _recall(place: Path) -> RuntimeName | None:
+    """The runtime that was chosen; None where nothing (or nothing readable) is there."""
+    try:
+        told = json.loads(place.read_text())
+    except (OSError, ValueError):
+        return None
+    name = told.get("runtime") if isinstance(told, dict) else None
+    return cast(RuntimeName, name) if isinstance(name, str) else None
+
+
+def _remember(place: Path, best: RuntimeName, times_ms: Mapping[RuntimeName, float]) -> None:
+    """Write the choice in one piece; a folder that cannot be written costs time, nothing else."""
+    told = {"runtime": best, "times_ms": {name: round(ms, 3) for name, ms in times_ms.items()}}
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(told))
+        partial.replace(place)
+    except OSError as error:
+        _logger.info("the choice of a runtime cannot be kept in %s: %s", place.parent, error)
