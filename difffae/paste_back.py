@@ -71,8 +71,8 @@ def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
 def _around(person: MaskF32) -> MaskF32:
     """1 on the person and its surroundings, falling softly to 0."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_AROUND_PX, _AROUND_PX))
-    wide = cv2.dilate((person > _PERSON_THRESHOLD).astype(np.float32), kernel)
-    return np.asarray(cv2.GaussianBlur(wide, (0, 0), _AROUND_BLUR_PX), np.float32)
+    wide = cv2.dilate((person > _PERSON_THRESHOLD).astype(np.uint8), kernel)
+    return np.asarray(cv2.GaussianBlur(wide.astype(np.float32), (0, 0), _AROUND_BLUR_PX))
 
 
 def _enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ Both layers are maps that say where in the portrait a pixel comes from, so that 
 can be composed at the networks' 256 pixels and at the portrait's own resolution.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, TypeVar
 
 import cv2
@@ -224,16 +224,30 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
         warp = enlarge(warp, size)
     head = _read(layers.portrait, warp.head_map)
     person = _read(layers.person, warp.head_map)
-    below = cv2.blendLinear(head, layers.plate, person, 1 - person)
-    lit = _lit_face(layers, warp)
-    mixed = cv2.blendLinear(lit, below, warp.face_weight, 1 - warp.face_weight)
-    return np.asarray(mixed, np.uint8), person
+    mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
+    box = _face_box(warp.face_weight)
+    weight = np.ascontiguousarray(warp.face_weight[box])
+    if weight.size:
+        lit = _lit_face(layers, _cut(warp, box))
+        mixed[box] = cv2.blendLinear(lit, mixed[box], weight, 1 - weight)
+    return mixed, person
 
 
-def _lit_face(layers: Layers, warp: Warp) -> ImageU8:
+def _face_box(weight: MaskF32) -> tuple[slice, slice]:
+    """Rows and columns that the face covers; empty where it covers nothing."""
+    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _cut(warp: Warp, box: tuple[slice, slice]) -> Warp:
+    """The part of a warp in a box."""
+    return Warp(**{field.name: getattr(warp, field.name)[box] for field in fields(warp)})
+
+
+def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
     face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
     face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
-    return np.asarray(np.clip(np.rint(face), 0, 255), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(np.maximum(face, 0)), np.uint8)
 
 
 def _face_alone(layers: Layers, warp: Warp) -> Condition:
