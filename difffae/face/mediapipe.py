@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, Points3, Triangles
 from difffae.face.crop import TRACKING_TO_FACE, CropBox, box_around, crop
@@ -156,7 +157,7 @@ class PersonSegmenter:
         return np.asarray(cv2.GaussianBlur(soft, (0, 0), 1.0))
 
 
-def _shrunk(image: ImageU8, side: int) -> ImageU8:
+def _shrunk(image: ImageU8, side: int) -> NDArray[np.uint8]:
     """The picture with its longer side at most so long [px]."""
     shrink = min(1.0, side / max(image.shape[:2]))
     if shrink == 1:

@@ -33,6 +33,7 @@ from difffae.runtime.network import (
     check_inputs,
     is_bf16,
 )
+from difffae.runtime.signal_stack import kept_signal_stack
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_TIMEOUT_S = 300.0
@@ -114,13 +115,14 @@ class OpenVinoNetwork:
         facts = json.loads((entry / "network.json").read_text())
         self._shapes = [tuple(shape) for shape in facts["shapes"]]
         self._is_tuple = bool(facts["is_tuple"])
-        core = openvino.Core()
-        compiled = core.compile_model(
-            core.read_model(entry / "network.xml"), "CPU", _cached(settings, entry)
-        )
+        with kept_signal_stack():
+            core = openvino.Core()
+            compiled = core.compile_model(
+                core.read_model(entry / "network.xml"), "CPU", _cached(settings, entry)
+            )
+            self._request = compiled.create_infer_request()
         self._num_outputs = len(compiled.outputs)
         self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
-        self._request = compiled.create_infer_request()
 
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Run the network once; the results are copies that the next call leaves alone."""
