@@ -15,7 +15,7 @@ async def end_connection(connection: RTCPeerConnection, patience_s: float = PATI
     """Close a connection; one that does not close by itself is taken apart by hand.
 
     So it is where an offer's parts could not be put together, and where aiortc waits for a task of
-    its own that has failed, as its reports do over more than 31 senders.
+    its own that has failed, as that of its reports does over two hundred senders.
 
     Args:
         connection: in any state.
