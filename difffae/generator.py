@@ -56,6 +56,21 @@ class Generated:
     alpha: MaskF32
 
 
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where and how networks run.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        runtime: see `difffae.runtime`.
+        num_threads: of one inference on the CPU.
+    """
+
+    device: str = "cpu"
+    runtime: RuntimeName = "auto"
+    num_threads: int = 2
+
+
 class _Predictor(nn.Module):
     """The denoiser without its attention maps, which only training needs."""
 
@@ -87,8 +102,7 @@ class Generator:
     Args:
         config: the model.
         networks: as `difffae.networks` builds them, with weights.
-        device: where to run.
-        runtime: see `difffae.runtime`.
+        placement: where they run.
     """
 
     def __init__(
@@ -96,11 +110,11 @@ class Generator:
         config: ModelConfig,
         networks: Mapping[str, nn.Module],
         *,
-        device: str = "cpu",
-        runtime: RuntimeName = "auto",
+        placement: Placement | None = None,
     ) -> None:
         self._config = config
-        self._device = torch.device(device)
+        self._placement = placement or Placement()
+        self._device = torch.device(self._placement.device)
         self._schedule = NoiseSchedule(config.schedule)
         self._parameterization = Parameterization(config.parameterization, self._schedule)
         placed = {
@@ -116,17 +130,17 @@ class Generator:
         regions = config.region_encoder
         slots = torch.zeros(1, regions.num_tokens, regions.slot_width)
         identity = torch.zeros(1, config.identity.width)
-        self._encode = self._compiled(placed["encoder"], runtime, image)
+        self._encode = self._compiled(placed["encoder"], image)
         predictor = _Predictor(cast(Denoiser, placed["denoiser"]))
         self._predict = self._compiled(
-            predictor, runtime, latent, torch.zeros(1), condition, slots, identity
+            predictor, latent, torch.zeros(1), condition, slots, identity
         )
         decoder_inputs = [latent]
         if config.is_decoder_conditional:
             decoder_inputs.append(
                 torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size)
             )
-        self._decode = self._compiled(placed["decoder"], runtime, *decoder_inputs)
+        self._decode = self._compiled(placed["decoder"], *decoder_inputs)
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed.get("identity_encoder")
 
@@ -197,9 +211,13 @@ class Generator:
             alpha=np.ascontiguousarray(alpha[0, 0].float().cpu().numpy()),
         )
 
-    def _compiled(self, module: nn.Module, runtime: RuntimeName, *inputs: Tensor) -> Network:
+    def _compiled(self, module: nn.Module, *inputs: Tensor) -> Network:
         given = tuple(tensor.to(self._device) for tensor in inputs)
-        return _TakingTurns(compile_network(module, given, runtime=runtime))
+        chosen = self._placement
+        network = compile_network(
+            module, given, runtime=chosen.runtime, num_threads=chosen.num_threads
+        )
+        return _TakingTurns(network)
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))

@@ -12,10 +12,11 @@ from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.renderer import warm_up
 from difffae.face.rig import Rig
-from difffae.generator import Generator
+from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.pipeline import Pipeline
 from difffae.runtime.network import RuntimeName
+from difffae.runtime.threads import limit_threads
 
 BUNDLED = Path(__file__).parent / "weights"
 _HEAD_MODEL = "head_model.safetensors"
@@ -29,7 +30,11 @@ class _FaceParts:
 
 
 def load_pipeline(
-    model: str | Path = "lite-256", *, device: str = "cpu", runtime: RuntimeName = "auto"
+    model: str | Path = "lite-256",
+    *,
+    device: str = "cpu",
+    runtime: RuntimeName = "auto",
+    num_threads: int | None = None,
 ) -> Pipeline:
     """Load a model and everything around it.
 
@@ -37,6 +42,8 @@ def load_pipeline(
         model: a bundled model's name, or a folder with config.yaml and one safetensors file a part.
         device: "cpu" or "cuda".
         runtime: see `difffae.runtime`.
+        num_threads: of one network's inference on the CPU, and of PyTorch and OpenCV in this whole
+            process; None leaves these as they are.
 
     Raises:
         WeightsError: no such model, or a file is missing, damaged or not the ledger's.
@@ -48,10 +55,16 @@ def load_pipeline(
     except ValueError as error:
         raise WeightsError(str(error)) from error
     hashes = _ledger_hashes(folder)
+    if num_threads is not None:
+        limit_threads(num_threads)
     with ThreadPoolExecutor(1) as beside:
         face_parts = beside.submit(_load_face_parts, folder, config, hashes, device)
         networks = load_networks(folder, config, hashes)
-        generator = Generator(config, networks, device=device, runtime=runtime)
+        generator = Generator(
+            config,
+            networks,
+            placement=Placement(device=device, runtime=runtime, num_threads=num_threads or 2),
+        )
         parts = face_parts.result()
     return Pipeline(
         config=config,

@@ -127,6 +127,20 @@ class StreamState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A frame of the driver, tracked and rendered: what the networks need of it.
+
+    Attributes:
+        condition: what they are told.
+        is_tracked, is_in_company: see `Reenacted`.
+    """
+
+    condition: Condition
+    is_tracked: bool
+    is_in_company: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reenacted:
     """One output frame.
 
@@ -147,7 +161,8 @@ class Reenacted:
 class Pipeline:
     """One model with its tracker; every method is a function of its arguments.
 
-    Not for use by two threads at once, as the tracker is not: each has its own, see `beside`.
+    Not for use by two threads at once, as the tracker is not: each has its own, see `beside`. But
+    one may `paint` while another prepares the next frame.
     """
 
     def __init__(
@@ -252,17 +267,33 @@ class Pipeline:
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
     ) -> tuple[Reenacted, StreamState]:
         """Edit the portrait as this frame of the driver asks; returns that and the next state."""
+        prepared, state = self.prepare(frame, source, state, controls)
+        return self.paint(prepared, source, controls), state
+
+    def prepare(
+        self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
+    ) -> tuple[Prepared, StreamState]:
+        """The first half of `reenact`: all that the next frame waits for."""
         condition, state = self.condition(frame, source, state, controls)
-        generated = self._generate(condition, source, controls)
-        patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
-        image, mask = lay_into(source.image, patch, edited, source.crop_box)
-        reenacted = Reenacted(
-            image=image,
-            mask=mask,
+        prepared = Prepared(
+            condition=condition,
             is_tracked=state.motion.num_lost == 0,
             is_in_company=bool(state.company.others),
         )
-        return reenacted, state
+        return prepared, state
+
+    def paint(self, prepared: Prepared, source: Source, controls: Controls) -> Reenacted:
+        """The second half of `reenact`; another thread may do it while the next is prepared."""
+        condition = prepared.condition
+        generated = self._generate(condition, source, controls)
+        patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
+        image, mask = lay_into(source.image, patch, edited, source.crop_box)
+        return Reenacted(
+            image=image,
+            mask=mask,
+            is_tracked=prepared.is_tracked,
+            is_in_company=prepared.is_in_company,
+        )
 
     def skip(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls

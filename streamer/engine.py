@@ -15,6 +15,7 @@ from streamer.errors import DriverError, ModelError, PortraitError
 
 if TYPE_CHECKING:
     from difffae.pipeline import Controls as Controls
+    from difffae.pipeline import Prepared as Prepared
     from difffae.pipeline import Reenacted as Reenacted
     from difffae.pipeline import Source as Source
     from difffae.pipeline import StreamState as StreamState
@@ -58,14 +59,18 @@ class Reenactor(Protocol):
         """The state with relative motion measured from that frame."""
         ...
 
-    def reenact(
+    def prepare(
         self,
         frame: NDArray[np.uint8],
         source: "Source",
         state: "StreamState",
         controls: "Controls",
-    ) -> tuple["Reenacted", "StreamState"]:
-        """The portrait as the frame's face moves it."""
+    ) -> tuple["Prepared", "StreamState"]:
+        """All of a frame's work that the next frame waits for."""
+        ...
+
+    def paint(self, prepared: "Prepared", source: "Source", controls: "Controls") -> "Reenacted":
+        """The portrait as the frame's face moves it; may run beside the next `prepare`."""
         ...
 
     def skip(
@@ -156,10 +161,16 @@ def load_engine(settings: EngineSettings) -> Engine:
         ModelError: unknown model, wrong or altered weights, no such device or runtime.
     """
     from difffae import load_pipeline
+    from difffae.runtime.threads import num_stage_threads
 
     controls = model_controls(settings.controls, settings.seed)
     try:
-        pipeline = load_pipeline(settings.model, device=settings.device, runtime=settings.runtime)
+        pipeline = load_pipeline(
+            settings.model,
+            device=settings.device,
+            runtime=settings.runtime,
+            num_threads=num_stage_threads(),
+        )
     except (ValueError, RuntimeError, OSError, AssertionError) as error:
         raise ModelError(
             f"cannot load model {settings.model} on {settings.device}: {_first_line(error)}"

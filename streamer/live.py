@@ -100,6 +100,18 @@ class LiveEngine(Protocol):
         ...
 
 
+@runtime_checkable
+class StagedLiveEngine(LiveEngine, Protocol):
+    """One whose frames overlap: the next is begun while the one before is being finished."""
+
+    def prepare(self, session: str, frame: TimedFrame) -> Callable[[], LiveResult]:
+        """The part of `process` that the session's next frame waits for, and the rest to be called.
+
+        The rest may be called in another thread, once, in the order of the frames.
+        """
+        ...
+
+
 class ComputeStream(Protocol):
     """One session's way to the model and back, on the event loop's side."""
 

@@ -133,6 +133,10 @@ class PipelineEngine:
 
     def process(self, session: str, frame: TimedFrame) -> LiveResult:
         """See `LiveEngine.process`."""
+        return self.prepare(session, frame)()
+
+    def prepare(self, session: str, frame: TimedFrame) -> Callable[[], LiveResult]:
+        """See `StagedLiveEngine.prepare`."""
         live = self._sessions[session]
         source, begun = self._source(live.settings), self._clock()
         image = _mirrored(frame.image) if live.settings.controls.mirror else frame.image
@@ -140,15 +144,23 @@ class PipelineEngine:
             live.recent.append(image)
         if live.is_reference_wanted:
             self._take_reference(live, source, image)
-        made, live.state = self._reenactor.reenact(image, source, live.state, live.controls)
+        controls = live.controls
+        prepared, live.state = self._reenactor.prepare(image, source, live.state, controls)
         live.num_processed += 1
         if live.num_processed % _LOOK_EVERY == 0:
             live.state = self._reenactor.look_around(image, live.state)
-        times = {**frame.times_s, "model_begun": begun, "model_done": self._clock()}
-        face: FaceState = "lost"
-        if made.is_tracked:
-            face = "several" if made.is_in_company else "tracked"
-        return LiveResult(image=made.image, number=frame.number, face=face, times_s=times)
+        times = {**frame.times_s, "model_begun": begun, "prepared": self._clock()}
+
+        def finish() -> LiveResult:
+            painting = self._clock()
+            made = self._reenactor.paint(prepared, source, controls)
+            all_times = {**times, "painting": painting, "model_done": self._clock()}
+            face: FaceState = "lost"
+            if made.is_tracked:
+                face = "several" if made.is_in_company else "tracked"
+            return LiveResult(image=made.image, number=frame.number, face=face, times_s=all_times)
+
+        return finish
 
     def close(self, session: str) -> None:
         """See `LiveEngine.close`."""
@@ -179,7 +191,8 @@ class PipelineEngine:
         state = reenactor.open_stream(source, controls)
         blank = np.full((240, 320, 3), _GREY, np.uint8)
         for _ in range(2):
-            _, state = reenactor.reenact(blank, source, state, controls)
+            prepared, state = reenactor.prepare(blank, source, state, controls)
+            reenactor.paint(prepared, source, controls)
 
     def _source(self, settings: SessionSettings) -> "Source":
         source = self._portraits.get(settings.portrait)

@@ -40,7 +40,7 @@ from streamer.video_file import (
 )
 
 if TYPE_CHECKING:
-    from streamer.engine import Source, StreamState
+    from streamer.engine import Prepared, Source, StreamState
 
 AUTO_REFERENCE_S = 10
 """How much of the driver is searched for a reference frame."""
@@ -274,19 +274,27 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     settings = EncoderSettings(time_base=inputs.info.time_base, rate=inputs.info.rate)
     total = inputs.info.num_frames
     num_finished = run.num_frames
+
+    def prepare(frames: Iterator[DriverFrame]) -> Iterator[tuple[DriverFrame, "Prepared | None"]]:
+        nonlocal state
+        for frame in frames:
+            if frame.index < num_finished:
+                state = model.skip(frame.image, source, state, controls)
+                yield frame, None
+            else:
+                prepared, state = model.prepare(frame.image, source, state, controls)
+                yield frame, prepared
+
     with (
         VideoReader(job.driver) as reader,
-        closing(read_ahead(reader.frames())) as frames,
+        closing(read_ahead(reader.frames(), "decode")) as frames,
+        closing(read_ahead(prepare(frames), "prepare")) as prepared_frames,
         SegmentSeries(run, settings, job.outputs) as series,
     ):
-        for frame in frames:
-            is_new = frame.index >= num_finished
-            if is_new:
-                reenacted, state = model.reenact(frame.image, source, state, controls)
-                series.add(frame, reenacted)
-            else:
-                state = model.skip(frame.image, source, state, controls)
-            on_frame(frame.index + 1, total, is_new)
+        for frame, prepared in prepared_frames:
+            if prepared is not None:
+                series.add(frame, model.paint(prepared, source, controls))
+            on_frame(frame.index + 1, total, prepared is not None)
         series.finish()
         return reader.num_damaged
 

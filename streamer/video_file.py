@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Self, TypeVar, cast
 
 import av
 import numpy as np
@@ -38,6 +38,7 @@ _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: C
 _FREE_CLOCKS = frozenset({"mpegts", "mpeg"})
 """Containers whose time starts wherever the sender's clock stood."""
 
+_Item = TypeVar("_Item")
 _HD_HEIGHT = 720
 _MISSING_TAIL_S = 1.0
 
@@ -153,16 +154,20 @@ class VideoReader:
         return _apply_display_matrix(rgb.to_ndarray().astype(np.uint8, copy=False), frame)
 
 
-def read_ahead(frames: Iterator[DriverFrame]) -> Generator[DriverFrame, None, None]:
-    """The same frames, the next one being decoded on another thread while this one is in use.
+def read_ahead(items: Iterator[_Item], name: str) -> Generator[_Item, None, None]:
+    """The same items, the next one being made on another thread while this one is in use.
 
-    Close it before the reader: it waits for its thread.
+    Close it before what the items are made from: it waits for its thread.
+
+    Args:
+        items: whose `next` does the work.
+        name: of the thread.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as decoder:
-        coming = decoder.submit(next, frames, None)
-        while (frame := coming.result()) is not None:
-            coming = decoder.submit(next, frames, None)
-            yield frame
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix=name) as worker:
+        coming = worker.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = worker.submit(next, items, None)
+            yield item
 
 
 def check_driver(path: Path) -> DriverInfo:

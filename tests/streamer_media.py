@@ -113,6 +113,14 @@ class FakeState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FakePrepared:
+    """How far the portrait's columns go."""
+
+    shift: int
+    is_tracked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class FakeReenacted:
     """As `difffae.pipeline.Reenacted`."""
 
@@ -155,18 +163,22 @@ class FakeReenactor:
             raise FaceNotFoundError("no face found")
         return FakeState(level=state.level, reference=float(frame.mean()))
 
-    def reenact(
+    def prepare(
         self, frame: Image, source: FakeSource, state: FakeState, controls: Any
-    ) -> tuple[FakeReenacted, FakeState]:
+    ) -> tuple[FakePrepared, FakeState]:
+        state = self._step(frame, state)
+        shift = round(state.level - state.reference)
+        return FakePrepared(shift=shift, is_tracked=has_face(frame)), state
+
+    def paint(self, prepared: FakePrepared, source: FakeSource, controls: Any) -> FakeReenacted:
         if self._before_frame is not None:
             self._before_frame(self.num_reenacted + self.num_skipped)
-        state = self._step(frame, state)
         self.num_reenacted += 1
-        shift = round(state.level - state.reference)
+        shift = prepared.shift
         image = np.roll(source.image, shift, axis=1)
         mask = np.zeros(image.shape[:2], np.uint8)
         mask[: image.shape[0] // 2] = 255
-        return FakeReenacted(image=image, mask=mask, is_tracked=has_face(frame)), state
+        return FakeReenacted(image=image, mask=mask, is_tracked=prepared.is_tracked)
 
     def skip(self, frame: Image, source: FakeSource, state: FakeState, controls: Any) -> FakeState:
         self.num_skipped += 1

@@ -118,7 +118,10 @@ def _place(module: nn.Module, inputs: tuple[Tensor, ...], settings: tuple[str, .
 
 
 def _versions() -> list[str]:
-    found = [str(torch.version.cuda), str(len(os.sched_getaffinity(0)))]
+    found = [
+        f"cuda {torch.version.cuda}",
+        f"{torch.get_num_threads()} threads of {len(os.sched_getaffinity(0))} cores",
+    ]
     for package in _PACKAGES:
         try:
             found.append(f"{package} {version(package)}")

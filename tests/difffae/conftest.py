@@ -21,7 +21,7 @@ from difffae.data import pairs, prepare
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import PersonSegmenter
-from difffae.generator import Generator
+from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.pipeline import Pipeline, Source
 from difffae.train import main
@@ -182,7 +182,9 @@ def config(model_folder: Path) -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def generator(model_folder: Path, config: ModelConfig) -> Generator:
-    return Generator(config, load_networks(model_folder, config, {}), runtime="eager")
+    return Generator(
+        config, load_networks(model_folder, config, {}), placement=Placement(runtime="eager")
+    )
 
 
 @pytest.fixture(scope="session")

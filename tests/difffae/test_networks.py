@@ -10,7 +10,7 @@ import torch
 from difffae.checkpoint import WeightsError
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.licensed import LicensedFileError
-from difffae.generator import Generator
+from difffae.generator import Generator, Placement
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
 from difffae.networks import (
@@ -75,7 +75,7 @@ def test_without_an_identity_token_no_identity_encoder_is_asked_for(paper: Model
     ablated = replace(paper, denoiser=denoiser, identity=identity)
     networks = build_networks(ablated)
     assert "identity_encoder" not in networks
-    generator = Generator(ablated, networks, runtime="eager")
+    generator = Generator(ablated, networks, placement=Placement(runtime="eager"))
     image = np.full((256, 256, 3), 90, np.uint8)
     tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
     assert tokens.identity.abs().max() == 0
@@ -85,7 +85,7 @@ def test_without_an_identity_token_no_identity_encoder_is_asked_for(paper: Model
 def test_one_global_token_reaches_the_compiled_denoiser(paper: ModelConfig) -> None:
     regions = replace(paper.region_encoder, tokens="global")
     ablated = replace(paper, region_encoder=regions)
-    generator = Generator(ablated, build_networks(ablated), runtime="eager")
+    generator = Generator(ablated, build_networks(ablated), placement=Placement(runtime="eager"))
     image = np.full((256, 256, 3), 90, np.uint8)
     tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
     assert tokens.slots.shape == (1, 1, 48)

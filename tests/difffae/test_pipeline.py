@@ -15,7 +15,7 @@ from difffae.config import ModelConfig
 from difffae.face.crop import CropBox
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
-from difffae.generator import Generator
+from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.pipeline import Controls, Pipeline, Source
 from scripted_pipeline import (
@@ -198,7 +198,7 @@ def test_what_networks_leave_alone_keeps_the_portraits_own_resolution(
     networks = load_networks(model_folder, config, {})
     with torch.no_grad():  # alpha is the last of the decoder's four channels, unfolded by 4 x 4
         networks["decoder"].leave.bias[48:] = -40.0  # type: ignore[union-attr,operator]
-    pipeline = make(Generator(config, networks, runtime="eager"))
+    pipeline = make(Generator(config, networks, placement=Placement(runtime="eager")))
     source = pipeline.encode_source(portrait_image)
     (output,), _ = reenacted(pipeline, source, [driver_frame(0)])
     points = source.face.fitted.parameters.translation * source.crop_box.size / 256

@@ -170,8 +170,11 @@ class CountingReenactor:
     def open_stream(self, source: Any, controls: Any) -> None:
         return None
 
-    def reenact(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[Any, None]:
-        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False), None
+    def prepare(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[None, None]:
+        return None, None
+
+    def paint(self, prepared: None, source: Any, controls: Any) -> Any:
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False)
 
 
 def test_portraits_that_nobody_shows_are_forgotten_past_the_limit() -> None:

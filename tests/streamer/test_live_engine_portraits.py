@@ -40,8 +40,11 @@ class Reenactor:
     def restart(self, state: None) -> None:
         return None
 
-    def reenact(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[Any, None]:
-        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False), None
+    def prepare(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[None, None]:
+        return None, None
+
+    def paint(self, prepared: None, source: Any, controls: Any) -> Any:
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False)
 
 
 def engine_of(frames: Reenactor, encoder: Reenactor) -> PipelineEngine:

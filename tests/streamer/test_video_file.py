@@ -193,10 +193,10 @@ def test_reading_ahead_gives_the_same_frames_and_the_same_errors(tmp_path: Path)
     with VideoReader(path) as reader:
         plain = [(frame.index, frame.pts, frame.image.sum()) for frame in reader.frames()]
     with VideoReader(path) as reader:
-        ahead = [(f.index, f.pts, f.image.sum()) for f in read_ahead(reader.frames())]
+        ahead = [(f.index, f.pts, f.image.sum()) for f in read_ahead(reader.frames(), "decode")]
     assert ahead == plain
     with VideoReader(path) as reader:
-        assert next(read_ahead(reader.frames())).index == 0
+        assert next(read_ahead(reader.frames(), "decode")).index == 0
 
     def broken() -> Iterator[DriverFrame]:
         yield read_frame(path, 3)
