@@ -202,7 +202,7 @@ def test_reading_ahead_gives_the_same_frames_and_the_same_errors(tmp_path: Path)
         yield read_frame(path, 3)
         raise DriverError("no more")
 
-    frames = read_ahead(broken())
+    frames = read_ahead(broken(), "decode")
     assert next(frames).index == 3
     with pytest.raises(DriverError, match="no more"):
         next(frames)
