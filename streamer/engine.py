@@ -14,7 +14,7 @@ from streamer.controls import LiveControls
 from streamer.errors import DriverError, ModelError, PortraitError
 
 if TYPE_CHECKING:
-    from difffae.pipeline import Controls as Controls
+    from difffae.controls import Controls as Controls
     from difffae.pipeline import Prepared as Prepared
     from difffae.pipeline import Reenacted as Reenacted
     from difffae.pipeline import Source as Source

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from difffae.arrays import ImageU8, Lighting, Points3, Triangles
+from difffae.controls import Controls
 from difffae.data.split import Clip
 from difffae.face.crop import CropBox
 from difffae.face.parameters import FaceParameters
 from difffae.face.rig import Sighting
 from difffae.metrics.meter import Instruments
-from difffae.pipeline import Controls
 from evaluation_media import write_video
 
 SIDE = 256

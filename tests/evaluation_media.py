@@ -14,8 +14,8 @@ import numpy as np
 from skimage.data import astronaut
 
 from difffae.arrays import ImageU8
+from difffae.controls import Controls
 from difffae.face.crop import CropBox
-from difffae.pipeline import Controls
 
 
 def portrait_256() -> ImageU8:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields, is_dataclass
 import numpy as np
 
 from difffae.arrays import ImageU8, Points3
+from difffae.controls import Controls
 from difffae.face.crop import CropBox, box_around
-from difffae.pipeline import Controls, Pipeline, Reenacted, Source, StreamState
+from difffae.pipeline import Pipeline, Reenacted, Source, StreamState
 
 HEIGHT, WIDTH, MARGIN = 512, 640, 64  # the portrait: its square picture between two grey bars
 DRIVER_SIDE = 256

@@ -10,12 +10,13 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8
+from difffae.controls import Controls, Light
 from difffae.data.split import Clip, read_frames
 from difffae.face.crop import CropBox, crop
 from difffae.face.parameters import Motion
 from difffae.face.renderer import Condition
 from difffae.metrics.report import COMPOSITE_ROW
-from difffae.pipeline import Controls, Light, Pipeline, Source
+from difffae.pipeline import Pipeline, Source
 
 CEILING_ROW = "ceiling: true latent decoded"
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from difffae.controls import Light
 from difffae.face.parameters import Motion
 from difffae.metrics.outputs import CrossSettings, ProtocolName
-from difffae.pipeline import Light
 from difffae.runtime.network import RuntimeName
 
 FACEMESH_TRACKER = "facemesh"

@@ -11,11 +11,12 @@ import yaml
 
 from deca_media import code_vector, published_checkpoint
 from difffae.arrays import ImageU8
+from difffae.controls import Controls
 from difffae.face.config import FaceConfig
 from difffae.face.flame_rig import load_flame_rig
 from difffae.face.licensed import LicensedFileError, LicensedFiles
 from difffae.loading import load_pipeline
-from difffae.pipeline import Controls, Pipeline, Source
+from difffae.pipeline import Pipeline, Source
 from face_media import read_picture
 from licensed_media import write_licensed_files
 from random_model import write_random_networks

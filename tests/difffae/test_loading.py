@@ -8,8 +8,8 @@ import pytest
 
 from difffae import loading
 from difffae.checkpoint import LEDGER_NAME, WeightsError, sha256
+from difffae.controls import Controls
 from difffae.loading import load_pipeline
-from difffae.pipeline import Controls
 from face_media import read_picture
 from random_model import write_random_model
 

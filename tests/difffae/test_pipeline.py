@@ -12,12 +12,13 @@ import torch
 
 from difffae.arrays import ImageU8, Points3
 from difffae.config import ModelConfig
+from difffae.controls import Controls
 from difffae.face.crop import CropBox
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
 from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
-from difffae.pipeline import Controls, Pipeline, Source
+from difffae.pipeline import Pipeline, Source
 from scripted_pipeline import (
     CONTROLS,
     HEIGHT,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from difffae.arrays import Points3
+from difffae.controls import Controls
 from difffae.face.company import MEMORY_FRAMES
 from difffae.face.lighting import uniform_lighting
 from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError
-from difffae.pipeline import Controls, Pipeline, Source
+from difffae.pipeline import Pipeline, Source
 from scripted_pipeline import (
     ACCOMPANIED,
     CONTROLS,

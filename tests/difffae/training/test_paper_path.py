@@ -13,10 +13,10 @@ import torch
 import yaml
 
 from difffae.checkpoint import load_tensors
+from difffae.controls import Controls
 from difffae.data import pairs
 from difffae.data.shards import ShardReader
 from difffae.loading import load_pipeline
-from difffae.pipeline import Controls
 from difffae.training import export
 from difffae.training.config import read_config
 from difffae.training.joint import JointStage

@@ -1,0 +1,60 @@
+"""How a person asks for a stream to be reenacted."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from difffae.face.lighting import AddedLight
+from difffae.face.parameters import Motion
+
+Light = Literal["source", "driver"]
+MAX_STRENGTH = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """How a stream is reenacted.
+
+    Attributes:
+        motion: "relative" adds the driver's motion since the reference frame to the portrait's own
+            pose; "absolute" takes the driver's pose and expression as they are.
+        strength: multiplies the motion, 0 to 2.
+        moves_pose, moves_expression: whether the driver's head and face move the portrait's.
+        moves_eyes, moves_mouth: whether lids and gaze, and mouth and jaw, move with the face.
+        smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
+        light: whose light the face is shown in: the portrait's own, or the driver's.
+        light_x, light_y, light_strength: a lamp blended into that light; see `AddedLight`.
+        num_steps: sampler steps.
+        seed: of the noise, which is the same for every frame.
+    """
+
+    motion: Motion = "relative"
+    strength: float = 1.0
+    moves_pose: bool = True
+    moves_expression: bool = True
+    moves_eyes: bool = True
+    moves_mouth: bool = True
+    smoothing: float = 0.5
+    light: Light = "source"
+    light_x: float = 0.0
+    light_y: float = 0.0
+    light_strength: float = 0.0
+    num_steps: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: a value is out of range.
+        """
+        if self.motion not in ("relative", "absolute"):
+            raise ValueError(f"motion is {self.motion!r}; expected 'relative' or 'absolute'")
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise ValueError(f"strength is {self.strength}; expected 0 to {MAX_STRENGTH}")
+        if self.light not in ("source", "driver"):
+            raise ValueError(f"light is {self.light!r}; expected 'source' or 'driver'")
+        if not 0 <= self.smoothing <= 1:
+            raise ValueError(f"smoothing is {self.smoothing}; expected 0 to 1")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
+        AddedLight(x=self.light_x, y=self.light_y, strength=self.light_strength)
