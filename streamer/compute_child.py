@@ -1,5 +1,6 @@
 """The compute process: one engine, many sessions, one frame of each at a time in turn.
 
+Where the engine works in stages, a frame is begun while the one before it is being finished.
 Portraits take seconds to encode and have a thread of their own, so that frames go on meanwhile.
 """
 
@@ -10,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
@@ -18,8 +19,17 @@ from typing import Any, Literal, cast
 
 from streamer.errors import SessionFailedError, StreamerError
 from streamer.frame_slot import Bell, FrameSlot
-from streamer.live import LiveEngine, Picture, ReferenceAction, SessionSettings, TimedFrame
+from streamer.live import (
+    LiveEngine,
+    LiveResult,
+    Picture,
+    ReferenceAction,
+    SessionSettings,
+    StagedLiveEngine,
+    TimedFrame,
+)
 from streamer.load_control import LoadControl, Served
+from streamer.painter import InHand, Painter, SessionSlots
 
 RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
 _PORTRAIT_NICENESS = 10
@@ -94,8 +104,8 @@ def serve(factory: EngineFactory, requests: Connection, bell: Bell) -> None:
         requests.send(Answer(number=READY, error=_told(error, "the model cannot be started")))
         return
     requests.send(Answer(number=READY))
-    with suppress(EOFError, OSError):  # the parent is gone
-        _Desk(engine, requests, bell).run()
+    with suppress(EOFError, OSError), closing(_Desk(engine, requests, bell)) as desk:
+        desk.run()  # until told to stop, or the parent is gone
 
 
 def _end_with_parent() -> None:
@@ -113,16 +123,6 @@ def _told(error: Exception, what: str) -> StreamerError:
     return SessionFailedError(f"{what} ({type(error).__name__}: {first_line:.200})")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Session:
-    frames: FrameSlot
-    results: FrameSlot
-
-    def close(self) -> None:
-        self.frames.close()
-        self.results.close()
-
-
 class _Desk:
     """Takes requests and frames, one at a time, and hands the engine's work back."""
 
@@ -131,8 +131,9 @@ class _Desk:
         self._requests = requests
         self._sending = threading.Lock()
         self._bell = bell
-        self._sessions: dict[str, _Session] = {}  # in the order in which they are served
+        self._sessions: dict[str, SessionSlots] = {}  # in the order in which they are served
         self._load = LoadControl()
+        self._painter = Painter(is_beside=isinstance(engine, StagedLiveEngine), on_result=bell.ring)
         self._is_stopped = False
         self._handlers: dict[RequestKind, Callable[..., object]] = {
             "add_portrait": self._add_portrait,
@@ -149,15 +150,20 @@ class _Desk:
         Raises:
             EOFError: the parent closed its end.
         """
-        is_busy = False
-        sources: list[Any] = [self._requests, self._bell]
+        timeout_s: float | None = None
+        sources: list[Any] = [self._requests, self._bell, self._painter]
         while not self._is_stopped:
-            ready: list[Any] = wait(sources, timeout=0 if is_busy else None)
+            ready: list[Any] = wait(sources, timeout=timeout_s)
             if self._bell in ready:
                 self._bell.silence()
+            self._settle()
             if self._requests in ready:
                 self._take(self._requests.recv())
-            is_busy = self._serve_next()
+            timeout_s = self._serve_next()
+
+    def close(self) -> None:
+        """Let go of everything but what the parent gave."""
+        self._painter.close()
 
     def _take(self, request: Request) -> None:
         if request.kind == "add_portrait":
@@ -179,16 +185,23 @@ class _Desk:
         with self._sending:
             self._requests.send(message)
 
-    def _serve_next(self) -> bool:
-        for name, session in self._sessions.items():
-            if session.frames.has_new:
-                del self._sessions[name]
-                self._sessions[name] = session
-                self._process(name, session)
-                return True
-        return False
+    def _serve_next(self) -> float | None:
+        """Begin a frame of the session whose turn it is.
 
-    def _process(self, name: str, session: _Session) -> None:
+        Returns:
+            Seconds until there may be another to begin; None: not before a bell rings.
+        """
+        waiting = next((name for name, one in self._sessions.items() if one.frames.has_new), None)
+        delay_s = self._painter.delay_s()
+        if waiting is None or delay_s is None:
+            return None
+        if delay_s > 0:
+            return delay_s
+        session = self._sessions[waiting] = self._sessions.pop(waiting)
+        self._begin(waiting, session)
+        return 0.0
+
+    def _begin(self, name: str, session: SessionSlots) -> None:
         taken = session.frames.read()
         if taken is None:
             return
@@ -196,25 +209,49 @@ class _Desk:
         begun_s = time.monotonic()
         times_s = {**header["times_s"], "taken": begun_s}
         frame = TimedFrame(image=image, number=header["number"], times_s=times_s)
+        session.take()
         try:
             self._follow_load(name)
-            with session.frames.working():
-                result = self._engine.process(name, frame)
-            self._measure(name, frame, begun_s)
-            told = {
-                "number": result.number,
-                "face": result.face,
-                "times_s": dict(result.times_s),
-                "load_level": self._load.level,
-                "keep_every": self._load.keep_every(name),
-            }
-            session.results.write(result.image, told)
+            finish = self._prepare(name, frame)
         except Exception as error:
-            sentence = str(_told(error, "the model failed on this session, which was closed"))
-            self._forget(name)
-            self._send(SessionFailed(session=name, sentence=sentence))
-        else:
-            self._bell.ring()
+            session.give_back()
+            self._fail(name, error)
+            return
+        in_hand = InHand(
+            name=name,
+            slots=session,
+            frame=frame,
+            begun_s=begun_s,
+            prepare_s=time.monotonic() - begun_s,
+            finish=finish,
+            told={"load_level": self._load.level, "keep_every": self._load.keep_every(name)},
+        )
+        self._painter.start(in_hand)
+        self._settle()
+
+    def _prepare(self, name: str, frame: TimedFrame) -> Callable[[], LiveResult]:
+        """The engine's first stage; all of its work where it has but one."""
+        if isinstance(self._engine, StagedLiveEngine):
+            return self._engine.prepare(name, frame)
+        result = self._engine.process(name, frame)
+        return lambda: result
+
+    def _settle(self) -> None:
+        """Count the frames that are finished; their sessions may have ended meanwhile."""
+        for finished in self._painter.take_finished():
+            in_hand = finished.of
+            in_hand.slots.give_back()
+            if self._sessions.get(in_hand.name) is not in_hand.slots:
+                continue
+            if finished.error is not None:
+                self._fail(in_hand.name, finished.error)
+            else:
+                self._measure(in_hand, finished.paint_s)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        sentence = str(_told(error, "the model failed on this session, which was closed"))
+        self._forget(name)
+        self._send(SessionFailed(session=name, sentence=sentence))
 
     def _follow_load(self, name: str) -> None:
         settings = self._load.due(name)
@@ -222,15 +259,15 @@ class _Desk:
             self._engine.update(name, settings)
             self._load.set(name, self._load.wanted(name), settings)
 
-    def _measure(self, name: str, frame: TimedFrame, begun_s: float) -> None:
-        now_s = time.monotonic()
+    def _measure(self, in_hand: InHand, paint_s: float) -> None:
+        """Tell the load how long the slower stage was busy: the two overlap."""
         served = Served(
-            number=frame.number,
-            received_s=frame.times_s.get("received", begun_s),
-            model_s=now_s - begun_s,
-            now_s=now_s,
+            number=in_hand.frame.number,
+            received_s=in_hand.frame.times_s.get("received", in_hand.begun_s),
+            model_s=max(in_hand.prepare_s, paint_s),
+            now_s=time.monotonic(),
         )
-        self._load.observe(name, served)
+        self._load.observe(in_hand.name, served)
 
     def _answer(self, request: Request) -> None:
         try:
@@ -247,10 +284,10 @@ class _Desk:
     def _open(
         self, name: str, settings: SessionSettings, frames: SlotAddress, results: SlotAddress
     ) -> None:
-        session = _Session(frames=frames.attach(), results=results.attach())
+        session = SessionSlots(frames.attach(), results.attach())
         try:
             given = self._load.limited(settings)
-            session.results.write(self._engine.open(name, given), {})
+            session.write(self._engine.open(name, given), {})
         except Exception:
             session.close()
             with suppress(Exception):

@@ -9,8 +9,8 @@ Order of the stores is what x86-64 guarantees; elsewhere the bell's system call 
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, cast
 
@@ -91,14 +91,9 @@ class FrameSlot:
         """Whether the reader works on what it read, also where it died over it."""
         return bool(self._words[_AT_WORK])
 
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """The reader's work on what it read; the other end can see it."""
-        self._words[_AT_WORK] = 1
-        try:
-            yield
-        finally:
-            self._words[_AT_WORK] = 0
+    @is_at_work.setter
+    def is_at_work(self, value: bool) -> None:
+        self._words[_AT_WORK] = int(value)
 
     def write(self, image: Picture, header: Mapping[str, Any]) -> None:
         """Replace the waiting picture.

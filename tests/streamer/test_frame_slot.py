@@ -246,6 +246,7 @@ def test_memory_that_is_taken_meanwhile_is_a_sentence_and_leaves_nothing(
 def test_the_writer_sees_whether_the_reader_is_at_work(ends: tuple[FrameSlot, FrameSlot]) -> None:
     writer, reader = ends
     assert not writer.is_at_work
-    with reader.working():
-        assert writer.is_at_work
+    reader.is_at_work = True
+    assert writer.is_at_work
+    reader.is_at_work = False
     assert not writer.is_at_work
