@@ -28,6 +28,7 @@ from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 
 ClipForm = Literal["shards", "mp4", "png"]
 _CRF = "12"  # x264's quality: hardly told from the source
+_SAME_EVERY_RUN = {"rc-lookahead": "0"}  # with a lookahead (mbtree) x264's output varies
 _PIXELS = "yuv420p"
 _NO_FACE = "no face"
 
@@ -188,7 +189,7 @@ class Mp4Writer:
 
     def _open(self, side: int) -> None:
         self._container = av.open(str(self._temporary), "w", format="mp4")
-        options = {"crf": _CRF, "preset": "medium", "threads": "1"}
+        options = {"crf": _CRF, "preset": "medium", "threads": "1", **_SAME_EVERY_RUN}
         self._stream = self._container.add_stream(
             "libx264", rate=Fraction(FRAME_RATE_HZ), options=options
         )
