@@ -4,6 +4,7 @@ import os
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
 
 _NUM_STAGES = 3  # prepare, paint, and the codecs: each is busy with a frame of its own
 
@@ -18,6 +19,10 @@ def num_stage_threads() -> int:
 
 
 def limit_threads(num_threads: int) -> None:
-    """Let PyTorch and OpenCV compute on so many threads, in the whole process."""
+    """Let PyTorch, OpenCV and NumPy compute on so many threads, in the whole process.
+
+    NumPy's BLAS counts most: on small matrices its threads wait for each other on whole cores.
+    """
     torch.set_num_threads(num_threads)
     cv2.setNumThreads(num_threads)
+    threadpool_limits(num_threads, user_api="blas")
