@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streamer.controls import LiveControls
 from streamer.errors import DriverError, ModelError, PortraitError
+from streamer.memory import without_collections
 
 if TYPE_CHECKING:
     from difffae.controls import Controls as Controls
@@ -160,6 +161,11 @@ def load_engine(settings: EngineSettings) -> Engine:
     Raises:
         ModelError: unknown model, wrong or altered weights, no such device or runtime.
     """
+    with without_collections():
+        return _load(settings)
+
+
+def _load(settings: EngineSettings) -> Engine:
     from difffae import load_pipeline
     from difffae.runtime.threads import num_stage_threads
 

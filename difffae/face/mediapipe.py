@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -34,12 +36,28 @@ def _quiet_stderr() -> Iterator[None]:
         os.close(sink)
 
 
+@contextlib.contextmanager
+def _without_plotting() -> Iterator[None]:
+    """Let MediaPipe be imported without matplotlib, which it draws diagrams with: 0.25 s."""
+    names = ("matplotlib", "matplotlib.pyplot")
+    if any(name in sys.modules for name in ("mediapipe", *names)):
+        yield
+        return
+    sys.modules.update({name: ModuleType(name) for name in names})
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+
 def triangles() -> Triangles:
     """The mesh's triangles: the 3-cliques of the edges that the installed package lists.
 
     Left out is a clique each of whose edges two others share already: it only surrounds a point.
     """
-    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+    with _without_plotting():
+        from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
     neighbours: dict[int, set[int]] = {}
     for a, b in FACEMESH_TESSELATION:
@@ -69,7 +87,7 @@ class MediaPipeTracker:
     """
 
     def __init__(self) -> None:
-        with _quiet_stderr():
+        with _quiet_stderr(), _without_plotting():
             from mediapipe.python.solutions import face_detection, face_mesh
 
             self._mesh = face_mesh.FaceMesh(
@@ -144,7 +162,7 @@ class PersonSegmenter:
     """MediaPipe selfie segmentation: how much each pixel belongs to a person."""
 
     def __init__(self) -> None:
-        with _quiet_stderr():
+        with _quiet_stderr(), _without_plotting():
             from mediapipe.python.solutions import selfie_segmentation
 
             self._model = selfie_segmentation.SelfieSegmentation(model_selection=0)

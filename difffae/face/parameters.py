@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import cv2
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 Motion = Literal["relative", "absolute"]
 Vector = Float32[NDArray[np.float32], " n"]
@@ -55,12 +55,12 @@ class FaceParameters:
 
 def matrix(rotation: Float32[NDArray[np.float32], " 3"]) -> Float32[NDArray[np.float32], "3 3"]:
     """The rotation matrix of an axis-angle vector [rad]."""
-    return np.asarray(Rotation.from_rotvec(rotation).as_matrix(), np.float32)
+    return np.asarray(cv2.Rodrigues(rotation.astype(np.float64))[0], np.float32)
 
 
 def axis_angle(rotation: Float32[NDArray[np.float32], "3 3"]) -> Float32[NDArray[np.float32], " 3"]:
     """The axis-angle vector [rad] of a rotation matrix."""
-    return np.asarray(Rotation.from_matrix(rotation).as_rotvec(), np.float32)
+    return np.asarray(cv2.Rodrigues(rotation.astype(np.float64))[0][:, 0], np.float32)
 
 
 def retarget(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from live_stand_ins import served
-from streamer.memory import give_back, set_apart
+from streamer.memory import give_back, set_apart, without_collections
 
 
 class Web:
@@ -42,6 +42,24 @@ def test_what_came_after_the_start_is_given_back_and_what_was_there_is_left_alon
     assert later() is None
     assert ended() is None
     assert kept() is not None
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_what_is_loaded_is_never_visited_by_the_collector() -> None:
+    gc.enable()
+    with without_collections():
+        assert not gc.isenabled()
+        loaded = weakref.ref(Web())
+    assert gc.isenabled()
+    gc.collect()
+    assert loaded() is not None
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_a_collector_that_was_off_stays_off_after_loading() -> None:
+    with without_collections():
+        pass
+    assert not gc.isenabled()
 
 
 def test_memory_is_given_back_after_every_session(

@@ -1,5 +1,7 @@
 """The default tracker on real pictures: topology, faces found, statelessness."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,18 @@ def test_no_edge_of_the_mesh_belongs_to_three_triangles() -> None:
     edges = np.sort(triangles()[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), -1)
     _, count = np.unique(edges, axis=0, return_counts=True)
     assert count.max() == 2
+
+
+def test_mediapipe_is_imported_without_matplotlib_which_others_get_whole() -> None:
+    program = (
+        "import sys\n"
+        "from difffae.face.mediapipe import triangles\n"
+        "triangles()\n"
+        "assert 'mediapipe' in sys.modules\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_one_face_is_found_in_a_portrait(
