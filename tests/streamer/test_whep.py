@@ -129,13 +129,13 @@ def test_a_player_s_fragments_are_read_as_those_of_a_session(tmp_path: Path) -> 
         made = await stage.client.post(watch, data=RECVONLY, headers=SDP)
         way = "a=candidate:1 1 udp 2130706431 192.0.2.7 5000 typ host\r\n"
         for lines, status in [
-            ("a=end-of-candidates\r\n", 204),
             (way * 40, 204),
             (way * 25, 400),
             (way * 65, 400),
             ("a=mid:9\r\n", 400),
             ("nonsense\r\n", 400),
             ("a=candidate:1 1 udp 1 example.com 5000 typ host\r\n", 400),
+            ("a=end-of-candidates\r\n", 204),  # last: no way works, and the session ends
         ]:
             fragment = "a=ice-ufrag:abcd\r\n" + lines
             answer = await stage.client.patch(
