@@ -135,13 +135,19 @@ def test_a_player_s_fragments_are_read_as_those_of_a_session(tmp_path: Path) -> 
             ("a=mid:9\r\n", 400),
             ("nonsense\r\n", 400),
             ("a=candidate:1 1 udp 1 example.com 5000 typ host\r\n", 400),
-            ("a=end-of-candidates\r\n", 204),  # last: no way works, and the session ends
         ]:
             fragment = "a=ice-ufrag:abcd\r\n" + lines
             answer = await stage.client.patch(
                 made.headers["Location"], data=fragment, headers=FRAGMENT
             )
             assert answer.status == status, lines[:60]
+        other = await stage.client.post(watch, data=RECVONLY, headers=SDP)
+        answer = await stage.client.patch(
+            other.headers["Location"],
+            data="a=ice-ufrag:abcd\r\na=end-of-candidates\r\n",
+            headers=FRAGMENT,
+        )
+        assert answer.status == 204
 
     run(scene, tmp_path)
 
