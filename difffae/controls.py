@@ -1,8 +1,9 @@
 """How a person asks for a stream to be reenacted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from difffae.face.edit import Edit
 from difffae.face.lighting import AddedLight
 from difffae.face.parameters import Motion
 
@@ -19,10 +20,13 @@ class Controls:
             pose; "absolute" takes the driver's pose and expression as they are.
         strength: multiplies the motion, 0 to 2.
         moves_pose, moves_expression: whether the driver's head and face move the portrait's.
+        moves_gaze: whether the driver's eyes do; None: with the face, where `moves_eyes` lets them.
+        moves_camera: whether the driver's size and place in the picture do; None: with the pose.
         moves_eyes, moves_mouth: whether lids and gaze, and mouth and jaw, move with the face.
         smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in: the portrait's own, or the driver's.
         light_x, light_y, light_strength: a lamp blended into that light; see `AddedLight`.
+        edit: attributes from elsewhere than the driver, and by number.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
     """
@@ -31,6 +35,8 @@ class Controls:
     strength: float = 1.0
     moves_pose: bool = True
     moves_expression: bool = True
+    moves_gaze: bool | None = None
+    moves_camera: bool | None = None
     moves_eyes: bool = True
     moves_mouth: bool = True
     smoothing: float = 0.5
@@ -38,6 +44,7 @@ class Controls:
     light_x: float = 0.0
     light_y: float = 0.0
     light_strength: float = 0.0
+    edit: Edit = field(default_factory=Edit)
     num_steps: int = 1
     seed: int = 0
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, Lighting, MaskU8, Points3
@@ -12,6 +11,7 @@ from difffae.config import ModelConfig
 from difffae.controls import Controls
 from difffae.face.company import Company, is_same_person
 from difffae.face.crop import CropBox, crop, portrait_box
+from difffae.face.edit import Donor, apply_edit, neutral
 from difffae.face.identity import align_face, five_points
 from difffae.face.lighting import AddedLight, add_light
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -29,13 +29,10 @@ from difffae.face.regions import Regions
 from difffae.face.renderer import Condition, Layers
 from difffae.face.rig import Rig, Sighting
 from difffae.face.smoothing import SmoothingConfig
-from difffae.face.source_face import SourceFace
-from difffae.face.surroundings import background_plate
+from difffae.face.source_face import SourceFace, full_layers
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
 from difffae.generator import Generated, Generator, SourceTokens
 from difffae.paste_back import lay_into, paste_back
-
-LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +158,7 @@ class Pipeline:
             image=image,
             crop_box=box,
             face=source_face,
-            layers=_full_layers(image, box, source_face.layers),
+            layers=full_layers(image, box, source_face.layers),
             tokens=self._generator.encode_source(patch, aligned),
             digest=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
         )
@@ -249,6 +246,36 @@ class Pipeline:
         """Advance the state over a frame without making a picture."""
         return self._advance(self.sight(frame, state), source, state, controls)
 
+    def still(self, source: Source, controls: Controls) -> Reenacted:
+        """The portrait as the controls' edit alone has it, without a driver."""
+        shown = source.face.fitted.parameters
+        condition = self.render(
+            source, self._edited(shown, source, controls), self._light(None, source, controls)
+        )
+        prepared = Prepared(condition=condition, is_tracked=True, is_in_company=False)
+        return self.paint(prepared, source, controls)
+
+    def donor(self, source: Source, state: StreamState | None = None) -> Donor:
+        """A portrait's face, for others to take attributes from; see `Edit`.
+
+        Args:
+            source: the portrait.
+            state: of a stream; then it is the face that the driver has moved to.
+        """
+        height, width = source.image.shape[:2]
+        shown = source.face.fitted.parameters if state is None else self._shown(source, state)
+        lighting = None if state is None else state.lighting
+        return Donor(
+            parameters=self._stage(source).in_picture(shown),
+            height=height,
+            width=width,
+            lighting=source.face.appearance.lighting if lighting is None else lighting,
+        )
+
+    def neutral(self, source: Source) -> Donor:
+        """A donor that looks straight out of the picture and shows no expression."""
+        return neutral(self.donor(source))
+
     def sight(self, frame: ImageU8, state: StreamState) -> Sighting | None:
         """Where the stream's face is in this frame; None where it shows none, or another's."""
         previous = state.motion.points
@@ -272,14 +299,10 @@ class Pipeline:
         """Track, retarget and render one frame; all that comes before the networks."""
         sighting = self.sight(frame, state)
         state = self._advance(sighting, source, state, controls)
-        lighting = source.face.appearance.lighting
-        if controls.light == "driver":
-            if sighting is not None:
-                state = replace(state, lighting=self.rig.lighting(sighting))
-            lighting = lighting if state.lighting is None else state.lighting
-        lamp = AddedLight(x=controls.light_x, y=controls.light_y, strength=controls.light_strength)
-        lighting = add_light(lighting, lamp)
-        return self.render(source, self._shown(source, state), lighting), state
+        if controls.light == "driver" and sighting is not None:
+            state = replace(state, lighting=self.rig.lighting(sighting))
+        shown = self._edited(self._shown(source, state), source, controls)
+        return self.render(source, shown, self._light(state.lighting, source, controls)), state
 
     def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:
         """The condition of a source's face with these parameters under this light.
@@ -311,7 +334,9 @@ class Pipeline:
             strength=controls.strength,
             moves_pose=controls.moves_pose,
             moves_expression=controls.moves_expression,
-            regions=Regions(eyes=controls.moves_eyes, mouth=controls.moves_mouth),
+            moves_gaze=controls.moves_gaze,
+            moves_camera=controls.moves_camera,
+            regions=_regions(controls),
             smoothing=SmoothingConfig.of(controls.smoothing),
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
@@ -321,6 +346,21 @@ class Pipeline:
             condition, source.tokens, num_steps=controls.num_steps, seed=controls.seed
         )
         return self._generator.decode(latent, condition)
+
+    def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
+        if not controls.edit.moves_face:
+            return shown
+        return apply_edit(shown, controls.edit, self._stage(source), self.rig, _regions(controls))
+
+    def _light(self, driver: Lighting | None, source: Source, controls: Controls) -> Lighting:
+        """The light to show: the donor's, the driver's or the portrait's, and the lamp."""
+        lighting = source.face.appearance.lighting
+        if controls.edit.light is not None:
+            lighting = controls.edit.light.lighting
+        elif controls.light == "driver" and driver is not None:
+            lighting = driver
+        lamp = AddedLight(x=controls.light_x, y=controls.light_y, strength=controls.light_strength)
+        return add_light(lighting, lamp)
 
     def _shown(self, source: Source, state: StreamState) -> FaceParameters:
         shown = state.motion.shown
@@ -342,14 +382,5 @@ class Pipeline:
         return points if again is None else again
 
 
-def _full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
-    """The crop's layers at its own resolution; masks are enlarged, the plate is made anew."""
-    size = min(round(box.size), LARGEST_LAYER_PX)
-    if size == small.portrait.shape[0]:
-        return small
-    portrait = crop(image, box, size)
-    person = np.clip(
-        cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
-    ).astype(np.float32)
-    plate = background_plate(portrait, person)
-    return Layers(portrait=portrait, person=person, plate=plate, mouth_colour=small.mouth_colour)
+def _regions(controls: Controls) -> Regions:
+    return Regions(eyes=controls.moves_eyes, mouth=controls.moves_mouth)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from difffae.arrays import ImageU8, Points3
+from difffae.arrays import Points3
 from difffae.face.company import MEMORY_FRAMES
 from difffae.face.crop import CropBox
 from difffae.face.morphable import EyeOpenings
@@ -32,9 +32,14 @@ class Stage:
     width: int
     crop_size: int
 
-    def overlay(self, driver: FaceParameters, frame: ImageU8) -> FaceParameters:
-        """The driver's face in the crop's pixels: pictures laid centre on centre, sides fitted."""
-        height, width = frame.shape[:2]
+    def overlay(self, driver: FaceParameters, height: int, width: int) -> FaceParameters:
+        """A face in the crop's pixels: pictures laid centre on centre, sides fitted.
+
+        Args:
+            driver: a face in another picture's pixels.
+            height: of that picture [px].
+            width: likewise.
+        """
         grow = min(self.height, self.width) / min(height, width)
         middle = np.array([width, height], np.float32) / 2
         centre = np.array([self.width, self.height], np.float32) / 2
@@ -43,6 +48,15 @@ class Stage:
         translation = ((driver.translation - middle) * grow + centre - corner) * to_crop
         return replace(
             driver, scale=driver.scale * grow * to_crop, translation=translation.astype(np.float32)
+        )
+
+    def in_picture(self, face: FaceParameters) -> FaceParameters:
+        """A face in the crop's pixels in those of the source's picture."""
+        to_picture = self.box.size / self.crop_size
+        corner = np.array([self.box.left, self.box.top], np.float32)
+        translation = face.translation * to_picture + corner
+        return replace(
+            face, scale=face.scale * to_picture, translation=translation.astype(np.float32)
         )
 
 
@@ -75,8 +89,10 @@ class MotionControls:
 
     Attributes:
         motion, strength: see `retarget`.
-        moves_pose: the head turns, shifts and grows; else it stays as in the portrait.
-        moves_expression: face, lids and gaze move; else they stay as in the portrait.
+        moves_pose: the head turns; else it stays as in the portrait.
+        moves_expression: face and lids move; else they stay as in the portrait.
+        moves_gaze: whether the eyes turn; None: with the expression, as far as `regions` lets them.
+        moves_camera: whether the head shifts and grows; None: with the pose.
         regions: which of the face's regions move where the face does.
         smoothing: of the driver's motion.
     """
@@ -85,6 +101,8 @@ class MotionControls:
     strength: float
     moves_pose: bool = True
     moves_expression: bool = True
+    moves_gaze: bool | None = None
+    moves_camera: bool | None = None
     regions: Regions = field(default_factory=Regions)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
 
@@ -92,7 +110,7 @@ class MotionControls:
 def take_reference(sighting: Sighting, stage: Stage, rig: Rig) -> MotionState:
     """A state whose reference is this frame, explained as all later frames will be."""
     person = rig.read(sighting)
-    reference = stage.overlay(rig.read(sighting, person), sighting.image)
+    reference = stage.overlay(rig.read(sighting, person), *sighting.image.shape[:2])
     return MotionState(reference=reference, points=sighting.points)
 
 
@@ -104,7 +122,7 @@ def follow(
         state = take_reference(sighting, stage, rig)
     reference = state.reference
     assert reference is not None
-    driver = stage.overlay(rig.read(sighting, reference), sighting.image)
+    driver = stage.overlay(rig.read(sighting, reference), *sighting.image.shape[:2])
     unit = _units(reference, rig)
     smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
     driver = driver.with_motion(smoothing.value * unit)
@@ -142,13 +160,18 @@ def _wanted(
     moved: FaceParameters, still: FaceParameters, controls: MotionControls, rig: Rig
 ) -> FaceParameters:
     """What of the motion is to be shown; the rest stays as in the portrait."""
+    gaze = moved.gaze
+    if not (controls.moves_pose if controls.moves_camera is None else controls.moves_camera):
+        moved = replace(moved, scale=still.scale, translation=still.translation)
     if not controls.moves_pose:
-        moved = replace(
-            moved, rotation=still.rotation, scale=still.scale, translation=still.translation
-        )
-    if not controls.moves_expression:
-        return replace(moved, expression=still.expression, gaze=still.gaze)
-    return rig.keep_regions(moved, still, controls.regions)
+        moved = replace(moved, rotation=still.rotation)
+    if controls.moves_expression:
+        moved = rig.keep_regions(moved, still, controls.regions)
+    else:
+        moved = replace(moved, expression=still.expression, gaze=still.gaze)
+    if controls.moves_gaze is None:
+        return moved
+    return replace(moved, gaze=gaze if controls.moves_gaze else still.gaze)
 
 
 def _lid_change(

@@ -7,12 +7,14 @@ import numpy as np
 
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.face.appearance import Appearance
+from difffae.face.crop import CropBox, crop
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
 from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.renderer import Layers, mouth_colour, vertex_normals
 from difffae.face.surroundings import background_plate
 
+LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
 _FACING = -0.2  # normals' z under which skin is seen well enough to judge its light
 _SKIN_BLUR_PX = 1.5
 
@@ -57,6 +59,19 @@ def source_layers(image: ImageU8, points: Points3, person: MaskF32) -> Layers:
         plate=background_plate(image, person),
         mouth_colour=mouth_colour(image, points),
     )
+
+
+def full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
+    """The crop's layers at its own resolution; masks are enlarged, the plate is made anew."""
+    size = min(round(box.size), LARGEST_LAYER_PX)
+    if size == small.portrait.shape[0]:
+        return small
+    portrait = crop(image, box, size)
+    person = np.clip(
+        cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
+    ).astype(np.float32)
+    plate = background_plate(portrait, person)
+    return Layers(portrait=portrait, person=person, plate=plate, mouth_colour=small.mouth_colour)
 
 
 def portrait_lighting(image: ImageU8, points: Points3, head_model: FaceMeshModel) -> Lighting:

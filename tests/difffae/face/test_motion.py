@@ -171,7 +171,7 @@ def test_the_state_given_is_not_changed(stage: Stage) -> None:
 def test_pictures_are_laid_centre_on_centre_with_their_shorter_sides_fitted() -> None:
     box = CropBox(left=100, top=50, size=400)
     stage = Stage(face=face(), box=box, height=600, width=800, crop_size=256)
-    driver = stage.overlay(face(x=160, y=90, scale=10), np.zeros((120, 320, 3), np.uint8))
+    driver = stage.overlay(face(x=160, y=90, scale=10), 120, 320)
     grow, shrink = 600 / 120, 256 / 400
     np.testing.assert_allclose(
         driver.translation, [(400 - 100) * shrink, (300 + 30 * grow - 50) * shrink], atol=1e-3
