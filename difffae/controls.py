@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from difffae.face.edit import Edit
-from difffae.face.lighting import AddedLight
+from difffae.face.lamp import AddedLight
 from difffae.face.parameters import Motion
 
 Light = Literal["source", "driver"]

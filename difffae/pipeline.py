@@ -13,7 +13,7 @@ from difffae.face.company import Company, is_same_person
 from difffae.face.crop import CropBox, crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
 from difffae.face.identity import align_face, five_points
-from difffae.face.lighting import AddedLight, add_light
+from difffae.face.lamp import AddedLight, add_lamp
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.motion import (
     MotionControls,
@@ -360,7 +360,7 @@ class Pipeline:
         elif controls.light == "driver" and driver is not None:
             lighting = driver
         lamp = AddedLight(x=controls.light_x, y=controls.light_y, strength=controls.light_strength)
-        return add_light(lighting, lamp)
+        return add_lamp(lighting, lamp.lamp)
 
     def _shown(self, source: Source, state: StreamState) -> FaceParameters:
         shown = state.motion.shown

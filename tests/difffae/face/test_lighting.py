@@ -6,8 +6,6 @@ import pytest
 from difffae.arrays import Lighting, Normals
 from difffae.face.lighting import (
     SHADING_RANGE,
-    AddedLight,
-    add_light,
     basis,
     estimate_lighting,
     shade,
@@ -106,63 +104,3 @@ def test_brows_and_beard_hardly_change_the_estimate() -> None:
 def test_a_black_picture_gives_finite_light() -> None:
     lighting = estimate_lighting(facing_normals(), np.zeros((800, 3), np.float32))
     assert np.isfinite(lighting).all()
-
-
-def seen_normals() -> Normals:
-    """Normals of a ball as a picture shows it: evenly over its disc."""
-    y, x = np.mgrid[-1:1:101j, -1:1:101j]
-    inside = x**2 + y**2 < 1
-    z = -np.sqrt(1 - (x**2 + y**2)[inside])
-    return np.stack([x[inside], y[inside], z], -1).astype(np.float32)
-
-
-def test_a_lamp_of_strength_zero_is_no_lamp() -> None:
-    lighting = side_light(1, 0)
-    assert add_light(lighting, AddedLight(x=0.5, y=-1)) is lighting
-
-
-@pytest.mark.parametrize(
-    ("x", "y"), [(-1, 0), (1, 0), (0, 1), (0, -1), (-0.7, 0.7), (0.7, 0.7), (0.7, -0.7)]
-)
-def test_a_lamp_brightens_the_side_it_stands_on_as_the_viewer_sees_it(x: float, y: float) -> None:
-    towards = np.array([x, -y, -1]) / np.sqrt(x * x + y * y + 1)  # y of a picture points down
-    normals = np.array([towards, towards * [-1, -1, 1]], np.float32)
-    for lighting in (uniform_lighting(), side_light(-x, y)):
-        lit, away = shade(normals, add_light(lighting, AddedLight(x=x, y=y, strength=1)))
-        assert (lit > 1.3 * away).all()
-
-
-@pytest.mark.parametrize(("x", "y"), [(-1, 0), (0, 1), (0, -1), (1, 1), (0, 0)])
-@pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_a_lamp_keeps_mean_brightness_and_colour(x: float, y: float, strength: float) -> None:
-    lighting = side_light(0.5, 0.5)
-    lamp = AddedLight(x=x, y=y, strength=strength)
-    before, after = (
-        shade(seen_normals(), light).mean(0) for light in (lighting, add_light(lighting, lamp))
-    )
-    np.testing.assert_allclose(after, before, rtol=0.03)
-
-
-def test_a_lamp_leaves_no_side_black_and_burns_none_out() -> None:
-    for x, y in ((1, 0), (0, -1), (-1, 1)):
-        lighting = add_light(uniform_lighting(), AddedLight(x=x, y=y, strength=1))
-        raw = basis(seen_normals()) @ lighting
-        assert raw.min() > 0.3
-        assert raw.max() < SHADING_RANGE[1]
-
-
-def test_the_lamp_is_the_clamped_cosine_of_its_direction() -> None:
-    """Up to the second order of a clamped cosine, which is off by 1/16 at most."""
-    normals = seen_normals()
-    lamp = AddedLight(x=0.6, y=-0.4, strength=1)
-    direct = basis(normals) @ add_light(uniform_lighting(), lamp)
-    towards = np.array([0.6, 0.4, -1]) / np.sqrt(0.36 + 0.16 + 1)
-    cosine = np.maximum(normals @ towards, 0)
-    expected = 0.4 + 0.6 * cosine / cosine.mean()
-    np.testing.assert_allclose(direct[:, 0], expected, atol=0.11)
-
-
-@pytest.mark.parametrize("wrong", [{"x": 1.2}, {"y": -2.0}, {"strength": 1.1}, {"x": float("nan")}])
-def test_a_lamp_out_of_range_is_refused_in_one_sentence(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"^light_\w+ is [^\n]*; expected -?\d to 1$"):
-        AddedLight(**wrong)
