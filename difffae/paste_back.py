@@ -54,7 +54,7 @@ def lay_into(
     if patch.shape[0] != size:
         patch = np.asarray(cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC))
         edited = _enlarged(edited, size)
-    weight = edited * _border_weight(box, image.shape[0], image.shape[1])
+    weight = edited * border_weight(box, image.shape[0], image.shape[1])
     mask = np.zeros(image.shape[:2], np.uint8)
     left, top = round(box.left), round(box.top)
     mask[top : top + size, left : left + size] = np.where(weight * 255 > _MASK_THRESHOLD, 255, 0)
@@ -79,7 +79,7 @@ def _enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _border_weight(box: CropBox, height: int, width: int) -> SquareF32:
+def border_weight(box: CropBox, height: int, width: int) -> SquareF32:
     """1 inside the crop, falling to 0 at those of its borders that are not the portrait's own."""
     size = round(box.size)
     ramp = np.clip((np.arange(size, dtype=np.float32) + 0.5) / max(_BORDER_SHARE * size, 1), 0, 1)

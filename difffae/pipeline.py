@@ -1,16 +1,13 @@
 """The whole of DiffFAE (paper figure 2): encode a source once, reenact it frame after frame."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from difffae.arrays import ImageU8, Lighting, MaskU8, Points3
+from difffae.arrays import ImageU8, Lighting, MaskF32, MaskU8, Points3
 from difffae.config import ModelConfig
 from difffae.controls import Controls
 from difffae.face.company import Company, is_same_person
-from difffae.face.crop import CropBox, crop, portrait_box
+from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
 from difffae.face.identity import align_face, five_points
 from difffae.face.lamp import AddedLight, add_lamp
@@ -26,34 +23,16 @@ from difffae.face.motion import (
 )
 from difffae.face.parameters import FaceParameters
 from difffae.face.regions import Regions
-from difffae.face.renderer import Condition, Layers
+from difffae.face.renderer import Condition
 from difffae.face.rig import Rig, Sighting
+from difffae.face.scene import Scene
 from difffae.face.smoothing import SmoothingConfig
-from difffae.face.source_face import SourceFace, full_layers
+from difffae.face.source_face import full_layers
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
-from difffae.generator import Generated, Generator, SourceTokens
+from difffae.generator import Generated, Generator
 from difffae.paste_back import lay_into, paste_back
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Everything of a portrait that does not depend on the driver.
-
-    Attributes:
-        image: the portrait as given.
-        crop_box: the square of it that is edited.
-        face: the crop taken apart, at the model's size.
-        layers: the crop's layers at (up to) its own resolution.
-        tokens: what the networks keep of it.
-        digest: SHA-256 of the portrait's pixels.
-    """
-
-    image: ImageU8
-    crop_box: CropBox
-    face: SourceFace
-    layers: Layers
-    tokens: SourceTokens
-    digest: str
+from difffae.source import Source as Source
+from difffae.source import digest_of, redress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +136,20 @@ class Pipeline:
         return Source(
             image=image,
             crop_box=box,
+            points=points,
             face=source_face,
             layers=full_layers(image, box, source_face.layers),
             tokens=self._generator.encode_source(patch, aligned),
-            digest=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
+            digest=digest_of(image),
         )
+
+    def segment(self, image: ImageU8) -> MaskF32:
+        """The person's soft mask in a picture of any size."""
+        return self._segmenter.segment(image)
+
+    def redress(self, source: Source, scene: Scene) -> Source:
+        """The same face in another scene of the portrait's size; identity and light stay."""
+        return redress(source, scene, self._generator, self.config.image_size)
 
     def open_stream(self, source: Source, controls: Controls) -> StreamState:
         """The state before the first frame."""

@@ -107,13 +107,13 @@ def _read_between(positions: MapF32, at: Points2) -> Points2:
 
 def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
     """The picture with the person painted out from the surroundings: once per source."""
-    size = image.shape[0]
-    small = max(size // PLATE_SHRINK, 1)
-    reach = max(3, round(_HOLE_SHARE * size))
+    height, width = image.shape[:2]
+    small = (max(width // PLATE_SHRINK, 1), max(height // PLATE_SHRINK, 1))
+    reach = max(3, round(_HOLE_SHARE * max(height, width)))
     hole = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((reach, reach), np.uint8))
-    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    shrunk_hole = cv2.resize(hole, (small, small), interpolation=cv2.INTER_NEAREST)
-    filled = cv2.resize(cv2.inpaint(shrunk, shrunk_hole, 3, cv2.INPAINT_TELEA), (size, size))
+    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    shrunk_hole = cv2.resize(hole, small, interpolation=cv2.INTER_NEAREST)
+    filled = cv2.resize(cv2.inpaint(shrunk, shrunk_hole, 3, cv2.INPAINT_TELEA), (width, height))
     soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), reach / 6)[..., None]
     return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
 
