@@ -1,6 +1,7 @@
 """Disk cache of compiled networks: one folder per network, weights, shapes and machine."""
 
 import dataclasses
+import errno
 import hashlib
 import inspect
 import itertools
@@ -16,14 +17,21 @@ import torch
 from torch import Tensor, nn
 
 _MAX_ENTRIES = 24
+_MAX_BYTES = 4 << 30
 _STALE_AFTER_S = 86_400.0
 _PLAIN_TYPES = (bool, int, float, str, tuple, type(None))
 
 
 def cache_root() -> Path:
-    """Folder of all caches: DIFFFAE_CACHE where it is set, else ~/.cache/difffae."""
+    """Folder of all caches: DIFFFAE_CACHE where it is set, else difffae in the user's own.
+
+    That is XDG_CACHE_HOME or ~/.cache (XDG Base Directory Specification).
+    """
     override = os.environ.get("DIFFFAE_CACHE")
-    return Path(override) if override else Path.home() / ".cache" / "difffae"
+    if override:
+        return Path(override).absolute()
+    users = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (users if users.is_absolute() else Path.home() / ".cache") / "difffae"
 
 
 def network_key(
@@ -65,26 +73,61 @@ def new_entry(entry: Path) -> Iterator[Path]:
     try:
         yield partial
         if not entry.exists():
-            partial.rename(entry)
+            _rename_unless_there(partial, entry)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def keep_recent(folder: Path, entry: Path) -> None:
-    """Mark an entry as just used and drop the ones unused for longest.
+    """Mark an entry as just used and drop the ones unused for longest, in number and in bytes.
+
+    A folder that cannot be written stays as it is.
 
     Args:
         folder: Folder of entries.
         entry: Entry in use.
     """
-    os.utime(entry)
+    with suppress(OSError):
+        os.utime(entry)
     by_age = sorted(folder.iterdir(), key=_modified_s, reverse=True)
     stale_before = time.time() - _STALE_AFTER_S
-    partials = [path for path in by_age if path.name.endswith(".partial")]
-    entries = [path for path in by_age if path not in partials]
-    abandoned = [path for path in partials if _modified_s(path) < stale_before]
-    for path in entries[_MAX_ENTRIES:] + abandoned:
+    aside = [path for path in by_age if path.name.startswith(".")]
+    others = [path for path in by_age if path not in aside and path != entry]
+    doomed = [path for path in aside if _modified_s(path) < stale_before]
+    num_bytes = _size_bytes(entry)
+    for place, path in enumerate(others, start=1):
+        num_bytes += _size_bytes(path)
+        if place >= _MAX_ENTRIES or num_bytes > _MAX_BYTES:
+            doomed.append(path)
+    for path in doomed:
+        _remove(path)
+
+
+def _rename_unless_there(partial: Path, entry: Path) -> None:
+    """Name a finished folder; where another process was first, theirs stays."""
+    try:
+        partial.rename(entry)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder if that is possible."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; 0 where it is gone."""
+    total = 0
+    for part in [path, *path.rglob("*")]:
+        with suppress(OSError):
+            total += part.lstat().st_size
+    return total
 
 
 def _describe(part: nn.Module) -> str:
@@ -113,6 +156,6 @@ def _source_files(module: nn.Module) -> list[Path]:
 def _modified_s(path: Path) -> float:
     """Time a path was last modified; 0 if another process has just removed it."""
     try:
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     except FileNotFoundError:
         return 0.0

@@ -3,21 +3,21 @@
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime.cache import cache_root, network_key
+from difffae.runtime.cache import cache_root, keep_recent, network_key
+from difffae.runtime.entries import UntrustedError, make_private, read_private
+from difffae.runtime.machine import machine_facts, threads_fact
 from difffae.runtime.network import Network, RuntimeName, RuntimeUnavailableError
 
 Compile = Callable[[], Network]
-_PACKAGES = ("torch", "openvino", "torch-tensorrt")
 _NUM_WARM_UPS = 3
 _NUM_ROUNDS = 8
 
@@ -62,18 +62,6 @@ def compile_fastest(
     return networks[best]
 
 
-def device_name(device: torch.device) -> str:
-    """The model of a device, as its maker calls it."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
-
-
 def _compiled(name: str, candidates: Mapping[RuntimeName, Compile]) -> dict[RuntimeName, Network]:
     """Those candidates that can run the network; one log line for each that cannot."""
     networks: dict[RuntimeName, Network] = {}
@@ -113,40 +101,34 @@ def _finish(device: torch.device) -> None:
 
 
 def _place(module: nn.Module, inputs: tuple[Tensor, ...], settings: tuple[str, ...]) -> Path:
-    facts = (device_name(inputs[0].device), *_versions(), *settings)
+    facts = (*machine_facts(inputs[0].device), threads_fact(), *settings)
     return cache_root() / "choices" / f"{network_key(module, inputs, facts)}.json"
 
 
-def _versions() -> list[str]:
-    found = [
-        f"cuda {torch.version.cuda}",
-        f"{torch.get_num_threads()} threads of {len(os.sched_getaffinity(0))} cores",
-    ]
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _recall(place: Path) -> RuntimeName | None:
-    """The runtime that was chosen; None where nothing (or nothing readable) is there."""
+    """The runtime that was chosen; None where nothing is there that we wrote for this network."""
     try:
-        told = json.loads(place.read_text())
-    except (OSError, ValueError):
+        told = json.loads(read_private(place))
+    except (OSError, ValueError, RecursionError):
         return None
-    name = told.get("runtime") if isinstance(told, dict) else None
+    if not isinstance(told, dict) or told.get("key") != place.stem:
+        return None
+    name = told.get("runtime")
     return cast(RuntimeName, name) if isinstance(name, str) else None
 
 
 def _remember(place: Path, best: RuntimeName, times_ms: Mapping[RuntimeName, float]) -> None:
     """Write the choice in one piece; a folder that cannot be written costs time, nothing else."""
-    told = {"runtime": best, "times_ms": {name: round(ms, 3) for name, ms in times_ms.items()}}
+    rounded = {name: round(time_ms, 3) for name, time_ms in times_ms.items()}
+    told = {"key": place.stem, "runtime": best, "times_ms": rounded}
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_private(place.parent)
         partial.write_text(json.dumps(told))
+        partial.chmod(0o600)
         partial.replace(place)
-    except OSError as error:
+        keep_recent(place.parent, place)
+    except (OSError, UntrustedError) as error:
+        with suppress(OSError):
+            partial.unlink()
         _logger.info("the choice of a runtime cannot be kept in %s: %s", place.parent, error)

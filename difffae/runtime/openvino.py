@@ -10,12 +10,12 @@ import gc
 import importlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
-from difffae.runtime.cache import cache_root, keep_recent, network_key, new_entry
+from difffae.runtime.cache import network_key
+from difffae.runtime.entries import discard, open_entry
+from difffae.runtime.machine import machine_facts
 from difffae.runtime.network import (
     Network,
     Precision,
@@ -84,26 +86,32 @@ def compile_openvino(
     config = config or OpenVinoConfig()
     openvino = _import_openvino()
     settings = _device_settings(config)
-    facts = (openvino.__version__, json.dumps(settings, sort_keys=True))
+    facts = (openvino.__version__, json.dumps(settings, sort_keys=True), *machine_facts())
     name = type(module).__name__
-    folder = cache_root() / "openvino"
-    entry = folder / network_key(module, example_inputs, facts)
+    fill = partial(_fill_entry, openvino, module, example_inputs, settings=settings)
     try:
-        if not entry.is_dir():
-            _fill_cache(openvino, module, example_inputs, entry, settings)
-        network = OpenVinoNetwork(openvino, entry, settings)
-        keep_recent(folder, entry)
+        with open_entry("openvino", network_key(module, example_inputs, facts), fill) as entry:
+            return _load(openvino, entry, settings)
     except OSError as error:
         raise RuntimeUnavailableError(
-            f"cannot keep {name} in {folder}: {error}; set DIFFFAE_CACHE to a folder that can be "
-            "written"
+            f"OpenVINO cannot keep {name} in any folder: {error}; free some space, or set "
+            "DIFFFAE_CACHE to a folder that can be written"
         ) from error
     except RuntimeError as error:
-        shutil.rmtree(entry, ignore_errors=True)
         raise RuntimeUnavailableError(
             f"OpenVINO cannot run {name}: {_last_line(str(error))}; its cache entry was removed"
         ) from error
-    return network
+
+
+def _load(
+    openvino: ModuleType, entry: Path, settings: dict[str, str | int | bool]
+) -> "OpenVinoNetwork":
+    """Read a cache entry; one that OpenVINO refuses is not left for the next start."""
+    try:
+        return OpenVinoNetwork(openvino, entry, settings)
+    except RuntimeError:
+        discard(entry)
+        raise
 
 
 class OpenVinoNetwork:
@@ -167,19 +175,19 @@ def _cached(settings: dict[str, str | int | bool], entry: Path) -> dict[str, str
     return {**settings, "CACHE_DIR": str(entry / "compiled")}
 
 
-def _fill_cache(
+def _fill_entry(
     openvino: ModuleType,
     module: nn.Module,
     example_inputs: tuple[Tensor, ...],
-    entry: Path,
+    folder: Path,
+    *,
     settings: dict[str, str | int | bool],
 ) -> None:
-    """Convert a module, try it in a child process, and keep what works as a cache entry."""
-    with new_entry(entry) as folder:
-        _convert(openvino, module, example_inputs, folder)
-        gc.collect()
-        _probe(type(module).__name__, folder, _cached(settings, folder))
-        (folder / "example.npz").unlink()
+    """Convert a module and try it in a child process, which leaves its compiled form behind."""
+    _convert(openvino, module, example_inputs, folder)
+    gc.collect()
+    _probe(type(module).__name__, folder, _cached(settings, folder))
+    (folder / "example.npz").unlink()
 
 
 def _convert(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from difffae.runtime import cache
 from difffae.runtime.cache import cache_root, keep_recent, network_key, new_entry
 
 
@@ -15,7 +16,11 @@ def test_cache_lies_in_the_home_folder_or_where_the_variable_says(
 ) -> None:
     monkeypatch.delenv("DIFFFAE_CACHE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_root() == tmp_path / ".cache" / "difffae"
+    for relative in ("", "here"):
+        monkeypatch.setenv("XDG_CACHE_HOME", relative)
+        assert cache_root() == tmp_path / ".cache" / "difffae"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    assert cache_root() == tmp_path / "users" / "difffae"
     monkeypatch.setenv("DIFFFAE_CACHE", str(tmp_path / "elsewhere"))
     assert cache_root() == tmp_path / "elsewhere"
 
@@ -86,3 +91,32 @@ def test_entries_unused_for_longest_are_dropped(tmp_path: Path) -> None:
     keep_recent(tmp_path, tmp_path / "net-0")
     kept = {path.name for path in tmp_path.iterdir()}
     assert kept == {"net-0", ".net.2.partial", *(f"net-{index}" for index in range(7, 30))}
+
+
+def test_entries_past_the_limit_in_bytes_are_dropped_but_never_the_one_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MAX_BYTES", 250_000)
+    for index in range(4):
+        entry = tmp_path / f"net-{index}" / "within"
+        entry.mkdir(parents=True)
+        (entry / "weights").write_bytes(bytes(100_000))
+        os.utime(tmp_path / f"net-{index}", (1_000_000 + index, 1_000_000 + index))
+    keep_recent(tmp_path, tmp_path / "net-0")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net-0", "net-3"]
+    monkeypatch.setattr(cache, "_MAX_BYTES", 1)
+    keep_recent(tmp_path, tmp_path / "net-0")
+    assert [path.name for path in tmp_path.iterdir()] == ["net-0"]
+
+
+def test_what_a_link_points_to_outlives_its_removal(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("precious")
+    folder = tmp_path / "cache"
+    (folder / "net").mkdir(parents=True)
+    (folder / ".old.partial").symlink_to(outside)
+    os.utime(folder / ".old.partial", (0, 0), follow_symlinks=False)
+    keep_recent(folder, folder / "net")
+    assert [path.name for path in folder.iterdir()] == ["net"]
+    assert (outside / "file").read_text() == "precious"

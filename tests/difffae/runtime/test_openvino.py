@@ -1,8 +1,10 @@
 """OpenVINO runtime: same answers, warm starts, and every way it can fail without an exit."""
 
+import logging
 import os
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from difffae.runtime import entries
 from difffae.runtime import openvino as runtime
 from difffae.runtime.network import RuntimeUnavailableError
 from difffae.runtime.openvino import OpenVinoConfig, compile_openvino
@@ -149,26 +152,56 @@ def test_missing_openvino_is_an_error_that_says_what_to_install(
         compile_openvino(one_head, (image,), config=EXACT)
 
 
-def test_cache_that_cannot_be_written_is_an_error_that_says_what_to_set(
+def test_cache_that_cannot_be_written_costs_the_next_start_and_says_so(
+    one_head: nn.Module,
+    image: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING, logger="difffae")
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("DIFFFAE_CACHE", str(tmp_path / "file"))
+    output = compile_openvino(one_head, (image,), config=EXACT)(image)
+    torch.testing.assert_close(output, one_head(image), rtol=1e-4, atol=1e-4)
+    assert "is not kept, and is built again next time" in caplog.text
+
+
+def test_no_folder_to_build_in_is_an_error_that_says_what_to_do(
     one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("DIFFFAE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(RuntimeUnavailableError, match="set DIFFFAE_CACHE to a folder"):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(RuntimeUnavailableError, match=r"cannot keep OneHead.*DIFFFAE_CACHE"):
         compile_openvino(one_head, (image,), config=EXACT)
 
 
-def test_damaged_cache_entry_is_removed_and_the_next_start_works(
+@pytest.mark.parametrize("name", ["network.xml", "network.bin", "network.json", "compiled/*"])
+def test_damaged_cache_entry_is_built_anew_at_once(
+    one_head: nn.Module, image: Tensor, cache: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level(logging.WARNING, logger="difffae")
+    compile_openvino(one_head, (image,), config=EXACT)
+    entry = next((cache / "openvino").iterdir())
+    [damaged] = entry.glob(name)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    output = compile_openvino(one_head, (image,), config=EXACT)(image)
+    torch.testing.assert_close(output, one_head(image), rtol=1e-4, atol=1e-4)
+    assert f"has a damaged file: {damaged.relative_to(entry)}; it is built anew" in caplog.text
+    assert len(_names(cache / "openvino")) == 1
+
+
+def test_entry_that_openvino_itself_refuses_is_not_left_for_the_next_start(
     one_head: nn.Module, image: Tensor, cache: Path
 ) -> None:
     compile_openvino(one_head, (image,), config=EXACT)
     entry = next((cache / "openvino").iterdir())
     (entry / "network.xml").write_text("<net")
+    entries.seal(entry, entry.name)
     with pytest.raises(RuntimeUnavailableError, match="its cache entry was removed"):
         compile_openvino(one_head, (image,), config=EXACT)
     assert _names(cache / "openvino") == []
-    output = compile_openvino(one_head, (image,), config=EXACT)(image)
-    torch.testing.assert_close(output, one_head(image), rtol=1e-4, atol=1e-4)
 
 
 class _Selective(nn.Module):
