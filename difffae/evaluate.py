@@ -3,6 +3,7 @@
 `python -m difffae.evaluate --model lite-256 --steps 1,2,4` measures, on people of one split, the
 unmoved source and the composite (floors), the model at each number of steps, and the true latent
 decoded (ceiling) by the same code; `--external NAME=FOLDER` adds rows of videos made elsewhere.
+`--precision fp32,bf16,int8` says what the others cost against the first on the same frames.
 `--protocol all` adds light transfer and attribute disentanglement; the figures are also given in
 the format of the paper's table 1. What each is and was read by stands in the report (figures.md).
 """
@@ -10,32 +11,43 @@ the format of the paper's table 1. What each is and was read by stands in the re
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import Progress
 
 from difffae.loading import load_pipeline
-from difffae.metrics import edit_table, paper_table
+from difffae.metrics import edit_table, paper_table, precision_table
 from difffae.metrics.report import Report, table
 from difffae.metrics.settings import FACEMESH_TRACKER, NO_MODEL, PROTOCOLS, EvaluateConfig
-from difffae.metrics.study import Study, gather, write_report
+from difffae.metrics.study import Study, costs, gather, write_report
 from difffae.pipeline import Pipeline
+from difffae.runtime.network import Precision
 
 NOTHING = "none"
 USER_ERROR = 2
 TABLE_WIDTH = 160  # a narrower terminal folds lines rather than cut figures off
 
 
-def evaluate(config: EvaluateConfig, pipeline: Pipeline | None, console: Console) -> Report:
+def evaluate(
+    config: EvaluateConfig, pipelines: Mapping[Precision, Pipeline], console: Console
+) -> Report:
     """Measure all cases and write the report.
+
+    Args:
+        config: what is asked for.
+        pipelines: the model at each precision; empty for floors and external rows only.
+        console: shows the progress.
 
     Raises:
         ValueError: media or weights cannot be used.
         OSError: the output folder cannot be written.
     """
-    study = Study(config, pipeline)
+    first = config.precision[0]
+    variants = {precision: each for precision, each in pipelines.items() if precision != first}
+    study = Study(config, pipelines.get(first), variants)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("measuring", total=len(study.cases))
         result = study.run(lambda: progress.advance(task))
@@ -74,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="lite-256", help="bundled name, folder, or none: floors only")
     add("--device", default="cpu", help="where the networks run")
     add("--runtime", default="auto", help="how they are compiled")
+    add(
+        "--precision",
+        type=lambda text: tuple(text.split(",")),
+        default=("auto",),
+        metavar="NAME,NAME",
+        help=f"some of {', '.join(get_args(Precision))}; others are compared with the first",
+    )
     add("--clips", type=Path, default=data / "clips", help="folder of 256x256 face crops")
     add("--csv", type=Path, default=data / "clips.csv", help="their table")
     add("--split", default="val", help="which people")
@@ -149,6 +168,18 @@ def _add_weights(parser: argparse.ArgumentParser, folder: Path) -> None:
     )
 
 
+def _pipelines(config: EvaluateConfig) -> dict[Precision, Pipeline]:
+    """The model at each precision asked for; none without a model."""
+    if config.model == NO_MODEL:
+        return {}
+    return {
+        precision: load_pipeline(
+            config.model, device=config.device, runtime=config.runtime, precision=precision
+        )
+        for precision in config.precision
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return 0, or 2 after one line on what is wrong and what to do."""
     options = vars(_parser().parse_args(arguments))
@@ -156,16 +187,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, soft_wrap=True)
     try:
         config = EvaluateConfig(**options)
-        pipeline = None
-        if config.model != NO_MODEL:
-            pipeline = load_pipeline(config.model, device=config.device, runtime=config.runtime)
-        report = evaluate(config, pipeline, errors)
+        report = evaluate(config, _pipelines(config), errors)
     except (ValueError, OSError) as error:
         errors.print(str(error), style="red", markup=False, highlight=False)
         return USER_ERROR
     console = Console()
     console.width = max(console.width, TABLE_WIDTH)
     console.print(table(report))
+    compared = costs(report, config)
+    if compared:
+        console.print(precision_table.table(compared))
     console.print(paper_table.table(report))
     if report.edits is not None:
         console.print(edit_table.table(report.edits))

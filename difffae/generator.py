@@ -1,7 +1,7 @@
 """The networks at work: a condition and a source's tokens in, the generated picture out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import cast
 
@@ -29,7 +29,8 @@ from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
 from difffae.model.denoiser import Denoiser
 from difffae.runtime import Network, compile_network
-from difffae.runtime.network import RuntimeName
+from difffae.runtime.network import Precision, RuntimeName
+from difffae.runtime.quantization import Calibration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +64,30 @@ class Placement:
     Attributes:
         device: "cpu" or "cuda".
         runtime: see `difffae.runtime`.
+        precision: see `difffae.runtime.network`.
         num_threads: of one inference on the CPU.
+        calibrations: what may run in int8, by network.
     """
 
     device: str = "cpu"
     runtime: RuntimeName = "auto"
+    precision: Precision = "auto"
     num_threads: int = 2
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
 
-class _Predictor(nn.Module):
+class Predictor(nn.Module):
     """The denoiser without its attention maps, which only training needs."""
 
     def __init__(self, denoiser: Denoiser) -> None:
+        """Wrap a denoiser; its weights are shared."""
         super().__init__()
         self.denoiser = denoiser
 
     def forward(
         self, latent: Tensor, timesteps: Tensor, condition: Tensor, slots: Tensor, identity: Tensor
     ) -> Tensor:
+        """What the denoiser predicts; see `difffae.model.denoiser.Denoiser.forward`."""
         return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
 
 
@@ -130,17 +137,17 @@ class Generator:
         regions = config.region_encoder
         slots = torch.zeros(1, regions.num_tokens, regions.slot_width)
         identity = torch.zeros(1, config.identity.width)
-        self._encode = self._compiled(placed["encoder"], image)
-        predictor = _Predictor(cast(Denoiser, placed["denoiser"]))
+        self._encode = self._compiled("encoder", placed["encoder"], image)
+        predictor = Predictor(cast(Denoiser, placed["denoiser"]))
         self._predict = self._compiled(
-            predictor, latent, torch.zeros(1), condition, slots, identity
+            "denoiser", predictor, latent, torch.zeros(1), condition, slots, identity
         )
         decoder_inputs = [latent]
         if config.is_decoder_conditional:
             decoder_inputs.append(
                 torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size)
             )
-        self._decode = self._compiled(placed["decoder"], *decoder_inputs)
+        self._decode = self._compiled("decoder", placed["decoder"], *decoder_inputs)
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed.get("identity_encoder")
 
@@ -211,11 +218,20 @@ class Generator:
             alpha=np.ascontiguousarray(alpha[0, 0].float().cpu().numpy()),
         )
 
-    def _compiled(self, module: nn.Module, *inputs: Tensor) -> Network:
+    def _compiled(self, name: str, module: nn.Module, *inputs: Tensor) -> Network:
         given = tuple(tensor.to(self._device) for tensor in inputs)
         chosen = self._placement
+        calibration = chosen.calibrations.get(name)
+        precision = chosen.precision
+        if precision == "int8" and calibration is None and chosen.calibrations:
+            precision = "auto"  # calibration left this one out on purpose
         network = compile_network(
-            module, given, runtime=chosen.runtime, num_threads=chosen.num_threads
+            module,
+            given,
+            runtime=chosen.runtime,
+            precision=precision,
+            num_threads=chosen.num_threads,
+            calibration=calibration,
         )
         return _TakingTurns(network)
 

@@ -15,7 +15,8 @@ from difffae.face.rig import Rig
 from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.pipeline import Pipeline
-from difffae.runtime.network import RuntimeName
+from difffae.runtime.calibration_file import load_calibrations
+from difffae.runtime.network import Precision, RuntimeName
 from difffae.runtime.threads import limit_threads
 
 BUNDLED = Path(__file__).parent / "weights"
@@ -34,6 +35,7 @@ def load_pipeline(
     *,
     device: str = "cpu",
     runtime: RuntimeName = "auto",
+    precision: Precision = "auto",
     num_threads: int | None = None,
 ) -> Pipeline:
     """Load a model and everything around it.
@@ -42,6 +44,7 @@ def load_pipeline(
         model: a bundled model's name, or a folder with config.yaml and one safetensors file a part.
         device: "cpu" or "cuda".
         runtime: see `difffae.runtime`.
+        precision: see `difffae.runtime.network`; "int8" is for OpenVINO.
         num_threads: of one network's inference on the CPU, and of PyTorch and OpenCV in this whole
             process; None leaves these as they are.
 
@@ -49,7 +52,7 @@ def load_pipeline(
         WeightsError: no such model, or a file is missing, damaged or not the ledger's.
         LicensedFileError: the model needs a licensed file that is missing or cannot be used.
     """
-    folder = _find_folder(model)
+    folder = find_folder(model)
     try:
         config = read_model_config(folder / "config.yaml")
     except ValueError as error:
@@ -63,7 +66,13 @@ def load_pipeline(
         generator = Generator(
             config,
             networks,
-            placement=Placement(device=device, runtime=runtime, num_threads=num_threads or 2),
+            placement=Placement(
+                device=device,
+                runtime=runtime,
+                precision=precision,
+                num_threads=num_threads or 2,
+                calibrations=load_calibrations(folder, hashes),
+            ),
         )
         parts = face_parts.result()
     return Pipeline(
@@ -116,7 +125,12 @@ def _load_face_parts(
     return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 
 
-def _find_folder(model: str | Path) -> Path:
+def find_folder(model: str | Path) -> Path:
+    """The folder of a bundled model's name, or of a user's own model.
+
+    Raises:
+        WeightsError: there is none.
+    """
     bundled = sorted(path.name for path in BUNDLED.glob("*") if path.is_dir())
     folder = BUNDLED / str(model) if str(model) in bundled else Path(model)
     if not folder.is_dir():

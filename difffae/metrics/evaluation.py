@@ -44,6 +44,7 @@ class Methods:
     steps: tuple[int, ...]
     external: Mapping[str, Path]  # row name to folder
     cross: CrossSettings = field(default_factory=CrossSettings)
+    variants: Mapping[str, Pipeline] = field(default_factory=dict)  # the same model, by its name
 
     @property
     def rows(self) -> dict[str, int]:
@@ -111,6 +112,10 @@ class Evaluation:
             view = View(box=source.crop_box, size=methods.pipeline.config.image_size)
             controls = case_controls(case, methods.cross)
             opened.append(PipelineCase(methods.pipeline, source, controls, rows=methods.rows))
+            for name, variant in methods.variants.items():
+                rows = step_rows(name, methods.steps)
+                own = variant.encode_source(portrait)
+                opened.append(PipelineCase(variant, own, controls, rows=rows, has_bounds=False))
         for name, folder in methods.external.items():
             if case.protocol in self._covered[name]:
                 opened.append(VideoCase(name, folder / case.video_name, view))

@@ -76,7 +76,13 @@ class PipelineCase:
     """The composite, the model at each number of steps and, where there is a truth, the ceiling."""
 
     def __init__(
-        self, pipeline: Pipeline, source: Source, controls: Controls, *, rows: Mapping[str, int]
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        controls: Controls,
+        *,
+        rows: Mapping[str, int],
+        has_bounds: bool = True,
     ) -> None:
         """Open a stream.
 
@@ -85,10 +91,12 @@ class PipelineCase:
             source: its source.
             controls: how the stream is driven.
             rows: the number of steps of each of the model's rows, by the row's name.
+            has_bounds: give the composite and the ceiling too.
         """
         self._pipeline = pipeline
         self._source = source
         self._rows = rows
+        self._has_bounds = has_bounds
         self._controls = controls
         self._state = pipeline.open_stream(source, self._controls)
 
@@ -101,9 +109,9 @@ class PipelineCase:
         condition, self._state = self._pipeline.condition(
             frame, self._source, self._state, self._controls
         )
-        rows = {COMPOSITE_ROW: condition.composite}
+        rows = {COMPOSITE_ROW: condition.composite} if self._has_bounds else {}
         rows.update(generated_rows(self._pipeline, condition, self._source, self._rows))
-        if truth is not None:
+        if truth is not None and self._has_bounds:
             rows[CEILING_ROW] = self._pipeline.reconstruct(truth, condition, self._source)
         return rows
 
@@ -113,6 +121,11 @@ def case_controls(case: Case, settings: CrossSettings) -> Controls:
     if case.protocol == "self":
         return Controls(motion="absolute")
     return Controls(motion=settings.motion, light=settings.light)
+
+
+def model_name(name: str, precision: str) -> str:
+    """What a model's rows are called where several precisions are compared."""
+    return f"{name} {precision}"
 
 
 def step_rows(name: str, steps: Sequence[int]) -> dict[str, int]:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from difffae.controls import Light
 from difffae.face.parameters import Motion
 from difffae.metrics.outputs import CrossSettings, ProtocolName
-from difffae.runtime.network import RuntimeName
+from difffae.runtime.network import Precision, RuntimeName
 
 FACEMESH_TRACKER = "facemesh"
 NO_MODEL = "none"
@@ -28,6 +29,7 @@ class EvaluateConfig:
     Attributes:
         model: a bundled name, a folder, or "none": floors and external rows only.
         device, runtime: where and how the networks run.
+        precision: of the networks; with several, each has rows, compared with the first one's.
         clips, csv, split: which people.
         steps: sampler steps of the model's rows.
         protocol: names of PROTOCOLS, separated by commas.
@@ -48,6 +50,7 @@ class EvaluateConfig:
     model: str = "lite-256"
     device: str = "cpu"
     runtime: RuntimeName = "auto"
+    precision: tuple[Precision, ...] = ("auto",)
     clips: Path
     csv: Path
     split: str = "val"
@@ -77,6 +80,12 @@ class EvaluateConfig:
         if self.max_frames < 2 or any(count < 1 for count in self.steps):
             raise ValueError(
                 f"Got {self.max_frames=} and {self.steps=}; expected at least 2 frames and 1 step"
+            )
+        others = [name for name in self.precision if name not in get_args(Precision)]
+        if others or len(set(self.precision)) != len(self.precision) or not self.precision:
+            raise ValueError(
+                f"Got precision {','.join(self.precision)!r}; expected some of "
+                f"{', '.join(get_args(Precision))}, each once, separated by commas"
             )
         unknown = [name for name in self.protocol.split(",") if name not in PROTOCOLS]
         if unknown:

@@ -1,6 +1,6 @@
 """A run: settings and a model in; every protocol measured, one report out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,15 +22,18 @@ from difffae.metrics.evaluation import UNMOVED_ROW, CaseResult, Evaluation, Meth
 from difffae.metrics.grid import GridRow, draw_grid
 from difffae.metrics.instruments import Measurement, load_measurement
 from difffae.metrics.light_transfer import LightTransfer
-from difffae.metrics.outputs import Case, ProtocolName
+from difffae.metrics.outputs import Case, ProtocolName, model_name
 from difffae.metrics.paper_table import NOT_COMPARABLE, PAPER_ROWS
 from difffae.metrics.paper_table import markdown_sections as paper_sections
+from difffae.metrics.precision_table import PrecisionCost, precision_costs
+from difffae.metrics.precision_table import markdown_sections as precision_sections
 from difffae.metrics.protocol import cross_pairs
 from difffae.metrics.realism import warnings
 from difffae.metrics.report import Report, as_json, markdown
 from difffae.metrics.scores import by_person
 from difffae.metrics.settings import EvaluateConfig
 from difffae.pipeline import Pipeline
+from difffae.runtime.network import Precision
 
 Advance = Callable[[], None]
 
@@ -71,8 +74,18 @@ def draw_cases(clips: list[Clip], config: EvaluateConfig) -> list[Case]:
 class Study:
     """Measures the cases of one run."""
 
-    def __init__(self, config: EvaluateConfig, pipeline: Pipeline | None) -> None:
+    def __init__(
+        self,
+        config: EvaluateConfig,
+        pipeline: Pipeline | None,
+        variants: Mapping[Precision, Pipeline] | None = None,
+    ) -> None:
         """Load the instruments and draw the cases.
+
+        Args:
+            config: what is asked for.
+            pipeline: the model, at the first of the precisions.
+            variants: the model at the others.
 
         Raises:
             ValueError: media or weights cannot be used.
@@ -84,10 +97,14 @@ class Study:
         self.cases = draw_cases(clips, config)
         self._methods = Methods(
             pipeline=pipeline,
-            name=Path(config.model).name,
+            name=_model_name(config, config.precision[0]),
             steps=config.steps,
             external=config.external,
             cross=config.cross,
+            variants={
+                _model_name(config, precision): variant
+                for precision, variant in (variants or {}).items()
+            },
         )
 
     def run(self, advance: Advance) -> StudyResult:
@@ -139,6 +156,18 @@ class Study:
             advance()
 
 
+def _model_name(config: EvaluateConfig, precision: str) -> str:
+    name = Path(config.model).name
+    return model_name(name, precision) if len(config.precision) > 1 else name
+
+
+def costs(report: Report, config: EvaluateConfig) -> list[PrecisionCost]:
+    """What each precision costs; nothing where there is only one."""
+    if len(config.precision) == 1:
+        return []
+    return precision_costs(report, Path(config.model).name, config.precision, config.steps)
+
+
 def _try(found: StudyResult, case: Case, measure: Callable[[Case], None]) -> None:
     """Measure a case, or note why it had to be left out."""
     try:
@@ -187,12 +216,23 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-def document(report: Report) -> str:
-    """The whole report in Markdown."""
+def document(report: Report, compared: Sequence[PrecisionCost] = ()) -> str:
+    """The whole report in Markdown, with what each precision costs."""
     edits = edit_sections(report.edits) if report.edits is not None else []
     warned = [f"**Warning.** {text}." for text in report.warnings]
     defined = [f"- {text}" for text in definitions(report)]
-    sections = [*paper_sections(report), *edits, "## Definitions", "", *defined, "", *warned, ""]
+    cost = precision_sections(compared) if compared else []
+    sections = [
+        *cost,
+        *paper_sections(report),
+        *edits,
+        "## Definitions",
+        "",
+        *defined,
+        "",
+        *warned,
+        "",
+    ]
     return "\n".join([markdown(report), *sections])
 
 
@@ -207,13 +247,15 @@ def write_report(report: Report, study: StudyResult, config: EvaluateConfig) -> 
         name: dict(zip(("FID", "APD", "AED", "ALD", "CSIM"), map(_or_none, values), strict=True))
         for name, values in PAPER_ROWS
     }
+    compared = costs(report, config)
     text = as_json(
         report,
+        precisions=[{**asdict(cost), "is_within": cost.is_within} for cost in compared],
         definitions=definitions(report),
         paper={"rows": paper, "note": NOT_COMPARABLE},
     )
     (config.output / "figures.json").write_text(text, encoding="utf-8")
-    (config.output / "figures.md").write_text(document(report), encoding="utf-8")
+    (config.output / "figures.md").write_text(document(report, compared), encoding="utf-8")
     for protocol in config.protocols:
         _write_grid(protocol, study.shown, config)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from difffae.runtime.cache import cache_root, keep_recent, network_key
 from difffae.runtime.entries import UntrustedError, make_private, read_private
 from difffae.runtime.machine import machine_facts, threads_fact
-from difffae.runtime.network import Network, RuntimeName, RuntimeUnavailableError
+from difffae.runtime.network import Network, NeverAvailableError, RuntimeUnavailableError
 
 Compile = Callable[[], Network]
 _NUM_WARM_UPS = 3
@@ -27,7 +26,7 @@ _logger = logging.getLogger(__name__)
 def compile_fastest(
     module: nn.Module,
     example_inputs: tuple[Tensor, ...],
-    candidates: Mapping[RuntimeName, Compile],
+    candidates: Mapping[str, Compile],
     settings: tuple[str, ...],
 ) -> Network:
     """Compile by the runtime that answered soonest here, measured at the first time only.
@@ -48,7 +47,7 @@ def compile_fastest(
             return candidates[known]()
         except RuntimeUnavailableError as error:
             _logger.warning("%s; %s is measured anew", error, type(module).__name__)
-    networks = _compiled(type(module).__name__, candidates)
+    networks, is_settled = _compiled(type(module).__name__, candidates)
     times_ms = _measure(networks, example_inputs)
     best = min(times_ms, key=lambda name: times_ms[name])
     _logger.info(
@@ -57,29 +56,32 @@ def compile_fastest(
         best,
         ", ".join(f"{name} {time_ms:.1f} ms" for name, time_ms in times_ms.items()),
     )
-    if len(networks) == len(candidates):
+    if is_settled:
         _remember(place, best, times_ms)
     return networks[best]
 
 
-def _compiled(name: str, candidates: Mapping[RuntimeName, Compile]) -> dict[RuntimeName, Network]:
-    """Those candidates that can run the network; one log line for each that cannot."""
-    networks: dict[RuntimeName, Network] = {}
+def _compiled(name: str, candidates: Mapping[str, Compile]) -> tuple[dict[str, Network], bool]:
+    """Those candidates that can run the network, and whether that will be so the next time.
+
+    One log line for each that cannot: it may be able to later, unless its answers were wrong.
+    """
+    is_settled = True
+    networks: dict[str, Network] = {}
     last: RuntimeUnavailableError | None = None
     for runtime, compile_ in candidates.items():
         try:
             networks[runtime] = compile_()
         except RuntimeUnavailableError as error:
             last = error
+            is_settled = is_settled and isinstance(error, NeverAvailableError)
             _logger.warning("%s; %s runs in another runtime instead", error, name)
     if not networks:
         raise last or RuntimeUnavailableError(f"there is no runtime for {name}")
-    return networks
+    return networks, is_settled
 
 
-def _measure(
-    networks: Mapping[RuntimeName, Network], inputs: tuple[Tensor, ...]
-) -> dict[RuntimeName, float]:
+def _measure(networks: Mapping[str, Network], inputs: tuple[Tensor, ...]) -> dict[str, float]:
     """Shortest time of each in ms, in turns, so that a busy moment hits all of them."""
     if len(networks) == 1:
         return dict.fromkeys(networks, 0.0)
@@ -105,7 +107,7 @@ def _place(module: nn.Module, inputs: tuple[Tensor, ...], settings: tuple[str, .
     return cache_root() / "choices" / f"{network_key(module, inputs, facts)}.json"
 
 
-def _recall(place: Path) -> RuntimeName | None:
+def _recall(place: Path) -> str | None:
     """The runtime that was chosen; None where nothing is there that we wrote for this network."""
     try:
         told = json.loads(read_private(place))
@@ -114,10 +116,10 @@ def _recall(place: Path) -> RuntimeName | None:
     if not isinstance(told, dict) or told.get("key") != place.stem:
         return None
     name = told.get("runtime")
-    return cast(RuntimeName, name) if isinstance(name, str) else None
+    return name if isinstance(name, str) else None
 
 
-def _remember(place: Path, best: RuntimeName, times_ms: Mapping[RuntimeName, float]) -> None:
+def _remember(place: Path, best: str, times_ms: Mapping[str, float]) -> None:
     """Write the choice in one piece; a folder that cannot be written costs time, nothing else."""
     rounded = {name: round(time_ms, 3) for name, time_ms in times_ms.items()}
     told = {"key": place.stem, "runtime": best, "times_ms": rounded}

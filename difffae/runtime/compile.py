@@ -1,6 +1,10 @@
 """Choice of a runtime: a module and example inputs in, one compiled callable out."""
 
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 from torch import Tensor, nn
 
@@ -11,8 +15,15 @@ from difffae.runtime.network import (
     Network,
     Precision,
     RuntimeName,
+    RuntimeUnavailableError,
+    has_int8_instructions,
 )
 from difffae.runtime.openvino import OpenVinoConfig, compile_openvino
+from difffae.runtime.quantization import Calibration
+
+_INT8 = "openvino-int8"
+
+_logger = logging.getLogger(__name__)
 
 
 def compile_network(
@@ -22,6 +33,7 @@ def compile_network(
     runtime: RuntimeName = "auto",
     precision: Precision = "auto",
     num_threads: int = 2,
+    calibration: Calibration | None = None,
 ) -> Network:
     """Make a module ready for repeated inference on inputs of fixed shapes.
 
@@ -30,7 +42,9 @@ def compile_network(
         example_inputs: One batch of inputs in the shapes to come, on the device to run on.
         runtime: "auto" is the fastest that works here, measured once and remembered.
         precision: Type of convolutions and matrix products; results are float32 all the same.
+            A network that cannot run in "int8" here runs as with "auto", after one log line.
         num_threads: Threads of one inference; for OpenVINO only, others use PyTorch's setting.
+        calibration: What may be computed in 8-bit integers; None: nothing.
 
     Returns:
         A callable that takes tensors like ``example_inputs`` and gives what the module gives.
@@ -41,37 +55,60 @@ def compile_network(
     """
     if not example_inputs:
         raise ValueError("got no example inputs; expected at least one tensor")
-    match runtime:
-        case "eager":
-            return compile_eager(module, example_inputs, precision=precision)
-        case "inductor":
-            return compile_inductor(module, example_inputs, precision=precision)
-        case "openvino" | "auto":
-            config = OpenVinoConfig(precision=precision, num_threads=num_threads)
-        case _:
-            raise ValueError(
-                f"runtime is {runtime!r}; expected 'auto', 'eager', 'inductor' or 'openvino'"
-            )
-    if runtime == "openvino":
-        return compile_openvino(module, example_inputs, config=config)
-    return _compile_best(module, example_inputs, config)
+    if runtime not in get_args(RuntimeName):
+        raise ValueError(
+            f"runtime is {runtime!r}; expected 'auto', 'eager', 'inductor' or 'openvino'"
+        )
+    config = OpenVinoConfig(
+        precision="auto" if precision == "int8" else precision, num_threads=num_threads
+    )
+    candidates = _candidates(module, example_inputs, runtime, config)
+    name = type(module).__name__
+    if _wants_int8(precision, calibration) and "openvino" in candidates:
+        in_int8 = replace(config, precision="int8", calibration=calibration)
+        compile_ = partial(compile_openvino, module, example_inputs, config=in_int8)
+        candidates = {_INT8: compile_, **candidates}
+    elif precision == "int8":
+        _logger.warning("%s runs in bf16 or fp32: int8 needs OpenVINO and a calibration", name)
+    if runtime != "auto" or (precision == "int8" and _INT8 in candidates):
+        return _first_working(name, candidates)
+    known = "" if calibration is None else calibration.digest
+    return compile_fastest(module, example_inputs, candidates, (precision, str(num_threads), known))
 
 
-def _compile_best(
-    module: nn.Module, example_inputs: tuple[Tensor, ...], config: OpenVinoConfig
-) -> Network:
-    """Compile by the fastest runtime here; see `difffae.runtime.choice`.
+def _wants_int8(precision: Precision, calibration: Calibration | None) -> bool:
+    """Whether to try 8-bit integers: where asked for, or where they promise to be faster."""
+    if calibration is None:
+        return False
+    return precision == "int8" or (precision == "auto" and has_int8_instructions())
 
-    Not tried on CPUs is TorchInductor: it takes a minute to compile the bundled model, and was
-    slower than OpenVINO.
+
+def _candidates(
+    module: nn.Module, inputs: tuple[Tensor, ...], runtime: RuntimeName, config: OpenVinoConfig
+) -> dict[str, Compile]:
+    """The runtimes to try in floating point, the best first.
+
+    With "auto" TorchInductor is not tried on CPUs: it takes a minute to compile the bundled model,
+    and was slower than OpenVINO.
     """
     precision = config.precision
-    eager = partial(compile_eager, module, example_inputs, precision=precision)
-    candidates: dict[RuntimeName, Compile]
-    if example_inputs[0].device.type == "cpu":
-        openvino = partial(compile_openvino, module, example_inputs, config=config)
-        candidates = {"openvino": openvino, "eager": eager}
-    else:
-        inductor = partial(compile_inductor, module, example_inputs, precision=precision)
-        candidates = {"inductor": inductor, "eager": eager}
-    return compile_fastest(module, example_inputs, candidates, (precision, str(config.num_threads)))
+    every: dict[str, Compile] = {
+        "openvino": partial(compile_openvino, module, inputs, config=config),
+        "inductor": partial(compile_inductor, module, inputs, precision=precision),
+        "eager": partial(compile_eager, module, inputs, precision=precision),
+    }
+    if runtime != "auto":
+        return {runtime: every[runtime]}
+    first = "openvino" if inputs[0].device.type == "cpu" else "inductor"
+    return {name: every[name] for name in (first, "eager")}
+
+
+def _first_working(name: str, candidates: Mapping[str, Compile]) -> Network:
+    """Compile by the first candidate that can; one log line for each that cannot."""
+    *others, last = candidates
+    for runtime in others:
+        try:
+            return candidates[runtime]()
+        except RuntimeUnavailableError as error:
+            _logger.warning("%s; %s runs by another one than %s", error, name, runtime)
+    return candidates[last]()

@@ -14,8 +14,11 @@ Floating-point results are float32 and belong to the caller: the next call leave
 One network serves one thread at a time.
 """
 
-Precision = Literal["auto", "bf16", "fp32"]
-"""Type of convolutions and matrix products; "auto" is bf16 where the hardware multiplies it."""
+Precision = Literal["auto", "int8", "bf16", "fp32"]
+"""Type of convolutions and matrix products.
+
+"auto" is bf16 where the hardware multiplies it, or int8 where that is calibrated, right and faster.
+"""
 
 RuntimeName = Literal["auto", "eager", "inductor", "openvino"]
 
@@ -24,9 +27,13 @@ class RuntimeUnavailableError(ValueError):
     """A runtime that cannot run this network on this machine."""
 
 
+class NeverAvailableError(RuntimeUnavailableError):
+    """A runtime that will never run this network here, unless versions or files change."""
+
+
 def is_bf16(precision: Precision, device: torch.device) -> bool:
-    """Whether a network on ``device`` is to compute in bfloat16."""
-    if precision != "auto":
+    """Whether a network on ``device`` is to compute in bfloat16; for "int8", what is left of it."""
+    if precision in ("bf16", "fp32"):
         return precision == "bf16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -45,6 +52,13 @@ def check_inputs(inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) ->
             f"got inputs of shapes {got}, expected {list(shapes)}; "
             "compile the network again for other shapes"
         )
+
+
+def has_int8_instructions() -> bool:
+    """Whether the CPU sums products of 8-bit integers without overflow (AVX512_VNNI)."""
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return False
+    return bool(torch.cpu._is_vnni_supported())
 
 
 def _has_bf16_instructions() -> bool:

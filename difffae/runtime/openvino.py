@@ -30,15 +30,19 @@ from difffae.runtime.entries import discard, open_entry
 from difffae.runtime.machine import machine_facts
 from difffae.runtime.network import (
     Network,
+    NeverAvailableError,
     Precision,
     RuntimeUnavailableError,
     check_inputs,
     is_bf16,
 )
+from difffae.runtime.quantization import Calibration, insert_quantizers, name_stably
+from difffae.runtime.quantization import example_inputs as drawn_inputs
 from difffae.runtime.signal_stack import kept_signal_stack
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_TIMEOUT_S = 300.0
+_WRONG_ANSWERS = 3  # the probe's exit status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +50,30 @@ class OpenVinoConfig:
     """How OpenVINO computes.
 
     Attributes:
-        precision: Type of convolutions and matrix products.
+        precision: Type of convolutions and matrix products; for "int8", of those that the
+            calibration leaves as they are.
         num_threads: Threads of one inference, at most those of this process.
+        calibration: What to compute in 8-bit integers; for precision "int8" only.
     """
 
     precision: Precision = "auto"
     num_threads: int = 2
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            ValueError: If there are no threads to compute on.
+            ValueError: If there are no threads to compute on, or int8 comes without a calibration
+                or a calibration without int8.
         """
         if self.num_threads < 1:
             raise ValueError(f"num_threads is {self.num_threads}; expected 1 or more")
+        if (self.precision == "int8") != (self.calibration is not None):
+            raise ValueError(
+                f"precision is {self.precision!r} with calibration {self.calibration}; expected a "
+                "calibration for 'int8' and none for others"
+            )
 
 
 def compile_openvino(
@@ -84,13 +97,16 @@ def compile_openvino(
             network, crashes on it, gets it wrong, or the cache folder cannot be written.
     """
     config = config or OpenVinoConfig()
-    openvino = _import_openvino()
+    openvino = import_openvino()
     settings = _device_settings(config)
-    facts = (openvino.__version__, json.dumps(settings, sort_keys=True), *machine_facts())
+    facts = [openvino.__version__, json.dumps(settings, sort_keys=True), *machine_facts()]
+    if config.calibration is not None:
+        facts.append(config.calibration.digest)
     name = type(module).__name__
-    fill = partial(_fill_entry, openvino, module, example_inputs, settings=settings)
+    key = network_key(module, example_inputs, tuple(facts))
+    fill = partial(_fill_entry, openvino, module, example_inputs, config=config)
     try:
-        with open_entry("openvino", network_key(module, example_inputs, facts), fill) as entry:
+        with open_entry("openvino", key, fill) as entry:
             return _load(openvino, entry, settings)
     except OSError as error:
         raise RuntimeUnavailableError(
@@ -146,8 +162,12 @@ class OpenVinoNetwork:
         return outputs if self._is_tuple else outputs[0]
 
 
-def _import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report each import to its makers."""
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, which would report each import to its makers.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module("openvino")
@@ -181,26 +201,30 @@ def _fill_entry(
     example_inputs: tuple[Tensor, ...],
     folder: Path,
     *,
-    settings: dict[str, str | int | bool],
+    config: OpenVinoConfig,
 ) -> None:
     """Convert a module and try it in a child process, which leaves its compiled form behind."""
-    _convert(openvino, module, example_inputs, folder)
+    if config.calibration is not None:
+        example_inputs = drawn_inputs(config.calibration, example_inputs)
+    _convert(openvino, module, example_inputs, folder, config.calibration)
     gc.collect()
-    _probe(type(module).__name__, folder, _cached(settings, folder))
+    _probe(type(module).__name__, folder, _cached(_device_settings(config), folder))
     (folder / "example.npz").unlink()
 
 
 def _convert(
-    openvino: ModuleType, module: nn.Module, example_inputs: tuple[Tensor, ...], folder: Path
+    openvino: ModuleType,
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    folder: Path,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write the network, its facts, and an example with PyTorch's answers to a folder."""
     network = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
     examples = tuple(tensor.detach().cpu().clone() for tensor in example_inputs)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with torch.no_grad():
         answers = network(*(example.clone() for example in examples))
-        converted = _convert_traced(openvino, network, examples)
+    converted = convert_module(openvino, network, examples)
     is_tuple = not isinstance(answers, Tensor)
     outputs = tuple(answers) if is_tuple else (answers,)
     if len(converted.inputs) != len(examples) or len(converted.outputs) != len(outputs):
@@ -209,6 +233,8 @@ def _convert(
             f"{len(converted.inputs)} inputs and {len(converted.outputs)} outputs, expected "
             f"{len(examples)} and {len(outputs)}; let the module give one tensor or a flat tuple"
         )
+    if calibration is not None:
+        insert_quantizers(openvino, converted, calibration)
     openvino.save_model(converted, folder / "network.xml", compress_to_fp16=False)
     facts = {"shapes": [list(tensor.shape) for tensor in examples], "is_tuple": is_tuple}
     (folder / "network.json").write_text(json.dumps(facts))
@@ -218,13 +244,19 @@ def _convert(
         np.savez(stream, **arrays)
 
 
-def _convert_traced(openvino: ModuleType, network: nn.Module, examples: tuple[Tensor, ...]) -> Any:
-    """Trace a network and convert it with static shapes."""
+def convert_module(openvino: ModuleType, network: nn.Module, examples: tuple[Tensor, ...]) -> Any:
+    """Trace a network and convert it with static shapes.
+
+    Raises:
+        RuntimeUnavailableError: It cannot be traced or converted.
+    """
     failures = openvino.frontend
+    shapes = [tuple(tensor.shape) for tensor in examples]
     try:
-        return openvino.convert_model(
-            network, example_input=examples, input=[tuple(tensor.shape) for tensor in examples]
-        )
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", TracerWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            model = openvino.convert_model(network, example_input=examples, input=shapes)
     except (
         RuntimeError,
         TypeError,
@@ -236,6 +268,8 @@ def _convert_traced(openvino: ModuleType, network: nn.Module, examples: tuple[Te
         raise RuntimeUnavailableError(
             f"OpenVINO cannot convert {type(network).__name__}: {_last_line(str(error))}"
         ) from error
+    name_stably(model)
+    return model
 
 
 def _probe(name: str, folder: Path, settings: dict[str, str | int | bool]) -> None:
@@ -253,6 +287,8 @@ def _probe(name: str, folder: Path, settings: dict[str, str | int | bool]) -> No
         raise RuntimeUnavailableError(
             f"OpenVINO crashed on {name} with {signal.Signals(-child.returncode).name}"
         )
+    if child.returncode == _WRONG_ANSWERS:
+        raise NeverAvailableError(f"OpenVINO gets {name} wrong: {_last_line(child.stderr)}")
     if child.returncode > 0:
         raise RuntimeUnavailableError(f"OpenVINO failed on {name}: {_last_line(child.stderr)}")
 
