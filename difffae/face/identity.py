@@ -29,12 +29,12 @@ def five_points(points: Points3) -> Float32[NDArray[np.float32], "5 2"]:
 
 def align_face(image: ImageU8, five: Float32[NDArray[np.float32], "5 2"]) -> AlignedU8:
     """The face moved to ArcFace's 112-pixel template by a similarity (Umeyama 1991)."""
-    matrix = _similarity(five, ARCFACE_TEMPLATE)
+    matrix = similarity(five, ARCFACE_TEMPLATE)
     size = (ALIGNED_SIZE_PX, ALIGNED_SIZE_PX)
     return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR))
 
 
-def _similarity(
+def similarity(
     start: Float32[NDArray[np.float32], "n 2"], end: Float32[NDArray[np.float32], "n 2"]
 ) -> Float32[NDArray[np.float32], "2 3"]:
     """The rotation, scale and shift that take `start` to `end` with the least squared error."""

@@ -1,5 +1,8 @@
 """Do slots mean regions: `python -m difffae.metrics.slots CONFIG WEIGHTS FRAMES`.
 
+With four slots, also how well each fits the region that `training.loss.mask_supervision` would
+teach it: intersection over union, where the region's own pixels are the segmentation's.
+
 Masks of a source and of a driver frame of its clip in; out comes how alike the same slot's masks
 are, how large and how many slots are, and whether they follow the picture: a mask that lies at a
 fixed place passes the first test and fails the last (model.md 2.5, 2.6).
@@ -20,15 +23,18 @@ from jaxtyping import Float
 from rich.console import Console
 from torch import Tensor
 
-from difffae.arrays import Images, ImageU8, Points3, SlotMasks
+from difffae.arrays import Images, ImageU8, MaskF32, Points3, SlotMasks
 from difffae.checkpoint import load_module
 from difffae.config import ModelConfig, read_model_config
 from difffae.data.shards import ShardReader
 from difffae.face.facemesh import FACE_OVAL
+from difffae.face.identity import five_points
+from difffae.face.portrait_regions import BACKGROUND, HEAD, REGION_NAMES, portrait_regions
 from difffae.model.region_encoder import RegionEncoder
 
 REGIONS = ("background", "face", "rest of the person")
 LIVE_SHARE = 0.05  # of the pixels: a slot with less of them, on average, is dead
+_HAIR, _BACKGROUND = REGION_NAMES[HEAD], REGION_NAMES[BACKGROUND]
 _PAIRS_PER_CLIP = 10
 _BATCH = 32
 _USER_ERROR = 2
@@ -74,6 +80,19 @@ class RegionFigures:
     fixed_rand_index: float
     stranger_iou: float
     correlation: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaughtFigures:
+    """How well slots fit the regions that supervision teaches.
+
+    Attributes:
+        iou: of each region's slot with the region, all pictures' pixels together, by its name.
+        mean_iou: of hair and of background, the two whose borders MediaPipe draws alone.
+    """
+
+    iou: dict[str, float]
+    mean_iou: float
 
 
 def hard_masks(masks: SlotMasks) -> SlotMasks:
@@ -126,6 +145,15 @@ def region_figures(masks: SlotMasks, regions: Regions, clips: Sequence[int]) -> 
     )
 
 
+def taught_figures(masks: SlotMasks, taught: SlotMasks) -> TaughtFigures:
+    """The figures of soft masks against supervision's regions, slot k with region k."""
+    first, second = hard_masks(masks), hard_masks(taught)
+    shared = (first * second).sum((0, 2, 3))
+    either = (first + second).sum((0, 2, 3)) - shared
+    ious = dict(zip(REGION_NAMES, (shared / either.clamp_min(1)).tolist(), strict=True))
+    return TaughtFigures(iou=ious, mean_iou=(ious[_HAIR] + ious[_BACKGROUND]) / 2)
+
+
 def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
     """Agreement of two partitions, one-hot (k, h, w), beyond chance (Hubert & Arabie 1985)."""
     table = torch.einsum("s h w, t h w -> s t", first.double(), second.double())
@@ -137,10 +165,20 @@ def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
 
 def tracked_regions(points: Points3, person: ImageU8) -> Float[Tensor, "3 h w"]:
     """Background, face and rest of the person, from mesh points [px] and the person's mask."""
-    oval = np.rint(points[list(FACE_OVAL), :2]).astype(np.int32)
-    face = np.asarray(cv2.fillPoly(np.zeros(person.shape[:2], np.float32), [oval], (1.0,)))
+    face = _face(points, person)
     body = np.maximum(person[..., 0].astype(np.float32) / 255, face)
     return torch.from_numpy(np.stack([1 - body, face, body - face]))
+
+
+def taught_regions(points: Points3, person: ImageU8) -> Float[Tensor, "4 h w"]:
+    """The regions that supervision teaches, from mesh points [px] and the person's mask."""
+    mask = np.ascontiguousarray(person[..., 0].astype(np.float32) / 255)
+    return torch.from_numpy(portrait_regions(_face(points, person), mask, five_points(points)))
+
+
+def _face(points: Points3, person: ImageU8) -> MaskF32:
+    oval = np.rint(points[list(FACE_OVAL), :2]).astype(np.int32)
+    return np.asarray(cv2.fillPoly(np.zeros(person.shape[:2], np.float32), [oval], (1.0,)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,12 +188,14 @@ class ClipPairs:
     Attributes:
         sources, drivers: in [-1, 1].
         regions: of the sources.
+        taught: the regions of the sources that supervision would teach.
         clips: each pair's clip.
     """
 
     sources: Images
     drivers: Images
     regions: Regions
+    taught: SlotMasks
     clips: tuple[int, ...]
 
 
@@ -178,23 +218,32 @@ def draw_clip_pairs(reader: ShardReader, size: int, seed: int = 0) -> ClipPairs:
     if not drawn:
         raise ValueError("the frames hold no clip of two frames, which pairs are drawn from")
     of_sources, of_drivers = ([int(pair[k]) for pair in drawn] for k in (1, 2))
-    regions = [
-        tracked_regions(reader.row("points", row), reader.picture("person_mask", row))
-        for row in of_sources
+    tracked = [
+        (reader.row("points", row), reader.picture("person_mask", row)) for row in of_sources
     ]
     return ClipPairs(
         sources=_pictures(reader, of_sources, size),
         drivers=_pictures(reader, of_drivers, size),
-        regions=torch.stack(regions),
+        regions=torch.stack([tracked_regions(*each) for each in tracked]),
+        taught=torch.stack([taught_regions(*each) for each in tracked]),
         clips=tuple(clip for clip, _, _ in drawn),
     )
 
 
-def measure_slots(encoder: RegionEncoder, pairs: ClipPairs) -> tuple[SlotFigures, RegionFigures]:
-    """All figures of a region encoder on pairs of frames."""
+def measure_slots(
+    encoder: RegionEncoder, pairs: ClipPairs
+) -> tuple[SlotFigures, RegionFigures, TaughtFigures | None]:
+    """All figures of a region encoder on pairs of frames; the last are those of four slots."""
     source, driver = _masks(encoder, pairs.sources), _masks(encoder, pairs.drivers)
-    regions = F.interpolate(pairs.regions, size=source.shape[-2:], mode="area")
-    return slot_figures(source, driver), region_figures(source, regions, pairs.clips)
+    size = source.shape[-2:]
+    regions = F.interpolate(pairs.regions, size=size, mode="area")
+    taught = F.interpolate(pairs.taught, size=size, mode="area")
+    is_taught = source.shape[1] == taught.shape[1]
+    return (
+        slot_figures(source, driver),
+        region_figures(source, regions, pairs.clips),
+        taught_figures(source, taught) if is_taught else None,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,8 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         Console(stderr=True, soft_wrap=True).print(str(error), markup=False, highlight=False)
         return _USER_ERROR
-    slots, regions = measure_slots(encoder, pairs)
-    Console(soft_wrap=True).print_json(json.dumps({**asdict(slots), **asdict(regions)}))
+    slots, regions, taught = measure_slots(encoder, pairs)
+    figures = {**asdict(slots), **asdict(regions), **({} if taught is None else asdict(taught))}
+    Console(soft_wrap=True).print_json(json.dumps(figures))
     return 0
 
 

@@ -33,6 +33,12 @@ class LossConfig:
         latent_norm: of the error in latents: l2 is the paper's (eq. 1).
         drop_share: share of samples whose condition is blanked outside the face, so that the slots
             have something to say (lite.md section 5).
+        hidden_share: share of samples one of whose regions, hair, clothes or background, is hidden
+            in condition and source, so that its slot alone tells of it, as in a swap. Not the
+            paper's; needs `region_labels`.
+        mask_supervision: of the cross entropy that pulls slot masks to fixed regions: MediaPipe's
+            selfie segmentation and the mesh's own face mask. Not the paper's, whose slots find
+            regions by themselves; needs `region_labels`.
         first_stage: of the paper's first stage.
     """
 
@@ -51,6 +57,8 @@ class LossConfig:
     log_sigma_spread: float = 1.0
     latent_norm: Literal["l1", "l2"] = "l1"
     drop_share: float = 0.1
+    hidden_share: float = 0.0
+    mask_supervision: float = 0.0
     first_stage: FirstStageLossConfig = field(default_factory=FirstStageLossConfig)
 
 
@@ -61,6 +69,7 @@ class TrainingConfig:
     Attributes:
         frames: folder of frame shards (python -m difffae.data.prepare).
         pairs: folder of pair shards (python -m difffae.data.pairs).
+        region_labels: folder of region labels of the pairs (python -m difffae.data.region_labels).
         head_model: sizes of the head model's bases.
         loss: weights of the losses.
         first_stage_weights: folder with encoder and decoder of a first stage trained elsewhere
@@ -68,16 +77,20 @@ class TrainingConfig:
         retrain_first_stage: train the first stage on faces (paper section 5.4); False is the
             ablation that uses `first_stage_weights` as they are.
         denoiser_weights: a denoiser to start the joint stage from (python -m difffae.convert).
+        decoder_weights: a conditional decoder to start the stage decoder from; None: the
+            autoencoder's.
         first_stage, autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
     """
 
     frames: Path = Path("runs/frames")
     pairs: Path = Path("runs/pairs")
+    region_labels: Path | None = None
     head_model: HeadModelConfig = field(default_factory=HeadModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     first_stage_weights: Path | None = None
     retrain_first_stage: bool = True
     denoiser_weights: Path | None = None
+    decoder_weights: Path | None = None
     first_stage: TrainerConfig = field(default_factory=TrainerConfig)
     autoencoder: TrainerConfig = field(default_factory=TrainerConfig)
     decoder: TrainerConfig = field(default_factory=TrainerConfig)

@@ -11,13 +11,10 @@ from difffae.checkpoint import load_module
 from difffae.data.shards import ShardReader
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.training.config import Config
+from difffae.training.hiding import DRAWS, hide_composites
 from difffae.training.lineage import load_frozen
-from difffae.training.pictures import (
-    PictureLoss,
-    decoder_condition,
-    pair_batch,
-    sheet,
-)
+from difffae.training.pictures import PictureLoss, decoder_condition, pair_batch, sheet
+from difffae.training.region_labels import open_labels
 
 _CROP_PX = 128
 _LATENT_NOISE = 0.15  # in units of the scaled latent
@@ -35,11 +32,16 @@ class DecoderStage:
         scaled = run_directory / "latents" / "encoder.safetensors"
         self.encoder = load_frozen(Encoder(autoencoder), scaled)
         self.decoder = Decoder(autoencoder)
-        first_stage = run_directory / "autoencoder"
-        load_module(self.decoder, first_stage / "decoder.safetensors")
-        _absorb_scale(self.decoder, self.encoder)
+        started = config.training.decoder_weights
+        if started is None:
+            load_module(self.decoder, run_directory / "autoencoder" / "decoder.safetensors")
+            _absorb_scale(self.decoder, self.encoder)
+        else:
+            load_module(self.decoder, started)
         self.modules = nn.ModuleDict({"decoder": self.decoder})
         self.picture_loss = PictureLoss(config.training.loss)
+        self._labels = open_labels(config.model, config.training)
+        self._hidden_share = config.training.loss.hidden_share
         self._crop = min(_CROP_PX, config.model.image_size)
         self._grid = pair_batch(self._reader, np.arange(_GRID_SAMPLES))
 
@@ -53,8 +55,16 @@ class DecoderStage:
     def batch(
         self, indices: NDArray[np.int64], generator: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Random crops; see `pair_batch`."""
-        return pair_batch(self._reader, indices, crop=self._crop, random=generator)
+        """Random crops; see `pair_batch`. A share of the composites has a region hidden."""
+        if self._labels is None or not self._hidden_share:
+            return pair_batch(self._reader, indices, crop=self._crop, random=generator)
+        batch = pair_batch(self._reader, indices)
+        regions = self._labels.masks("composite", [int(index) for index in indices])
+        drawn = torch.from_numpy(generator.standard_normal((len(indices), DRAWS), np.float32))
+        batch |= hide_composites(batch, regions, drawn, self._hidden_share)
+        top, left = (int(generator.integers(0, side - self._crop + 1)) for side in _sides(batch))
+        rows, columns = slice(top, top + self._crop), slice(left, left + self._crop)
+        return {name: picture[..., rows, columns] for name, picture in batch.items()}
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction of the target from its own latent and the condition."""
@@ -78,6 +88,11 @@ class DecoderStage:
             floor, _ = self.decoder(self.encoder(grid["composite"]), condition)
         given = (grid[name] for name in ("source", "target", "composite"))
         return sheet(*given, ceiling, floor, 2 * alpha - 1)
+
+
+def _sides(batch: dict[str, Tensor]) -> tuple[int, int]:
+    height, width = batch["target"].shape[-2:]
+    return height, width
 
 
 @torch.no_grad()

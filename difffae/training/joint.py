@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difffae.arrays import ImageU8
 from difffae.checkpoint import load_module
+from difffae.data.region_labels import LABELLED
 from difffae.data.shards import ShardReader
 from difffae.diffusion.parameterization import Parameterization
 from difffae.diffusion.sampler import sample_dpm_solver
@@ -19,8 +21,10 @@ from difffae.face.identity import align_face
 from difffae.model.denoiser import Denoiser
 from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder
 from difffae.training.config import Config
-from difffae.training.lineage import load_decoder, load_identity_encoder
+from difffae.training.hiding import DRAWS, RegionHider
+from difffae.training.lineage import load_decoder, load_identity_encoder, load_pair_encoder
 from difffae.training.pictures import PictureLoss, decoder_condition, sheet, to_images
+from difffae.training.region_labels import mask_error, open_labels
 from difffae.training.regions import region_input
 from difffae.training.slot_loss import Parted, SlotLoss, slot_metrics
 
@@ -30,8 +34,12 @@ _GRID_STEPS = (1, 4)
 
 @dataclass(frozen=True, kw_only=True)
 class _Prediction:
-    """A batch through the denoiser: clean sample, the output's own error, attention maps."""
+    """A batch through the denoiser: clean sample, the output's own error, attention maps.
 
+    And the batch that it was shown, of which a part may be hidden.
+    """
+
+    shown: dict[str, Tensor]
     x0: Tensor
     output_error: Tensor
     attention: Tensor
@@ -68,15 +76,23 @@ class JointStage:
             load_module(self.denoiser, config.training.denoiser_weights)
         self.decoder = load_decoder(config, run_directory)
         self.picture_loss = PictureLoss(config.training.loss)
+        self._labels = open_labels(model, config.training)
+        self.encoder: nn.Module | None = None
+        self._hider: RegionHider | None = None
+        if losses.hidden_share:
+            self.encoder = load_pair_encoder(config, run_directory)
+            self._hider = RegionHider(losses.hidden_share, self.encoder)
         self._schedule = NoiseSchedule(model.schedule)
         self._parameterization = Parameterization(model.parameterization, self._schedule)
         self._grid = self._pictured(list(range(_GRID_SAMPLES)), _GRID_SAMPLES // 2)
 
     def draws(self) -> dict[str, tuple[int, ...]]:
-        """See `DrawingStage.draws`: noise, its level, whether the condition is dropped."""
+        """See `DrawingStage.draws`: noise, its level, what is dropped or hidden."""
         sizes = self._config.denoiser
         side = sizes.latent_size
-        return {"noise": (sizes.latent_channels, side, side), "level": (), "drop": ()}
+        noise = (sizes.latent_channels, side, side)
+        hide = {} if self._hider is None else {"hide": (DRAWS,)}
+        return {"noise": noise, "level": (), "drop": (), **hide}
 
     def num_samples(self) -> int:
         """Pairs whose latents are there."""
@@ -109,6 +125,17 @@ class JointStage:
             batch[f"{name}_image"] = to_images(seen)
         target = to_images([self._pairs.picture("target", row) for row in rows])
         batch["target_region_image"] = region_input(target, self._config.region_size)
+        return batch | self._labelled(rows, sources)
+
+    def _labelled(self, rows: list[int], sources: list[ImageU8]) -> dict[str, Tensor]:
+        """Regions of the pictures, and the whole ones that regions are hidden in."""
+        if self._labels is None:
+            return {}
+        batch = {f"{name}_regions": self._labels.masks(name, rows) for name in LABELLED}
+        if self._hider is not None:
+            composites = [self._pairs.picture("composite", row) for row in rows]
+            batch["source_whole"] = to_images(sources)
+            batch["composite_whole"] = to_images(composites)
         return batch
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -129,7 +156,7 @@ class JointStage:
             loss = loss + losses.attention * attention + kept
             shown |= {"attention": attention.detach(), **slot_metrics(source[1], masks), **parts}
         if self._pixel_share:
-            pixel, parts = self._pixel_loss(prediction.x0, batch)
+            pixel, parts = self._pixel_loss(prediction.x0, prediction.shown)
             loss, shown = loss + losses.pixel * pixel, {**shown, **parts}
         return loss, shown
 
@@ -140,7 +167,9 @@ class JointStage:
         weight, driver = self._slots.learning.joint, batch["target_region_image"]
         if not weight:
             with torch.no_grad():
-                return driver.new_zeros(()), self.region_encoder(driver)[1], {}
+                masks = self.region_encoder(driver)[1]
+            loss, parts = self._supervision(batch, source[1])
+            return loss, masks, parts
         slots, masks = self.region_encoder(driver)
         parted = Parted(
             images=torch.cat([batch["region_image"], driver]),
@@ -149,7 +178,25 @@ class JointStage:
         )
         decoder = cast(BroadcastDecoder, self.modules["broadcast_decoder"])
         loss, parts = self.slot_loss(decoder, parted, step + self._slots.learning.ramp_steps)
-        return weight * loss, masks, parts
+        supervision, more = self._supervision(batch, source[1])
+        return weight * loss + supervision, masks, {**parts, **more}
+
+    def _supervision(
+        self, batch: dict[str, Tensor], masks: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What keeps the source's slots to their regions, weighted, and its error to log."""
+        weight = self._losses.mask_supervision
+        if not weight:
+            return masks.new_zeros(()), {}
+        error = mask_error(masks, batch["source_regions"])
+        return weight * error, {"supervision": error.detach()}
+
+    def hidden(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with a region hidden on the configured share of its samples."""
+        if self._hider is None:
+            return batch
+        size = torch.Size([len(batch["masks"]), DRAWS])
+        return self._hider(batch, _normal(batch, "hide", size).to(batch["masks"]))
 
     def _pixel_loss(self, x0: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         condition = decoder_condition(batch["composite_image"], (batch["masks_image"] + 1) / 2)
@@ -203,18 +250,19 @@ class JointStage:
         return self._denoise(noise, last, batch, slots, identity)[0]
 
     def _predict(self, batch: dict[str, Tensor], slots: Tensor) -> _Prediction:
-        x0, prior = batch["target_latent"], batch["composite_latent"]
+        x0 = batch["target_latent"]
         identity = self._identity(batch)
         noise = _normal(batch, "noise", x0.shape).to(x0)
         timesteps = self._timesteps(_normal(batch, "level", x0.shape[:1])).to(x0.device)
         x_t = self._schedule.add_noise(x0, noise, timesteps)
-        shown = self._dropped(batch)
+        shown = self._dropped(self.hidden(batch))
+        prior = shown["composite_latent"]
         predicted, output, attention = self._denoise(x_t, timesteps, shown, slots, identity)
         wanted = self._parameterization.target(x0, noise, prior, timesteps)
         is_squared = self._losses.latent_norm == "l2"
         measure = F.mse_loss if is_squared else F.l1_loss
         error = measure(output, wanted)
-        return _Prediction(x0=predicted, output_error=error, attention=attention)
+        return _Prediction(shown=shown, x0=predicted, output_error=error, attention=attention)
 
     def _denoise(
         self,

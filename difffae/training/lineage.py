@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from difffae.checkpoint import load_module
-from difffae.networks import build_decoder, build_identity_encoder
+from difffae.networks import build_decoder, build_encoder, build_identity_encoder
 from difffae.training.config import Config
 
 
@@ -43,6 +43,16 @@ def load_decoder(config: Config, run_directory: Path) -> nn.Module:
         WeightsError: it has not been trained.
     """
     return load_frozen(build_decoder(config.model), decoder_file(config, run_directory))
+
+
+def load_pair_encoder(config: Config, run_directory: Path) -> nn.Module:
+    """The frozen encoder that the pairs' latents were made by.
+
+    Raises:
+        WeightsError: the stage latents has not run.
+    """
+    path = run_directory / "latents" / "encoder.safetensors"
+    return load_frozen(build_encoder(config.model), path)
 
 
 def load_identity_encoder(config: Config, run_directory: Path) -> nn.Module | None:

@@ -35,7 +35,7 @@ class PolishStage:
         for name in ("denoiser", "region_encoder"):
             load_frozen(self._joint.modules[name], run_directory / "joint" / f"{name}.safetensors")
         self.sampler = self._joint.modules
-        self.identity_encoder = self._joint.identity_encoder
+        self.identity_encoder, self.encoder = self._joint.identity_encoder, self._joint.encoder
         self.decoder = self._joint.decoder
         load_module(self.decoder, run_directory / "decoder" / "decoder.safetensors")
         self.decoder.requires_grad_(True)
@@ -61,6 +61,7 @@ class PolishStage:
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Pictures decoded from sampled latents, on one random crop of the batch."""
         del step
+        batch = self._joint.hidden(batch)
         true = batch["target_latent"]
         is_true = torch.rand(len(true), 1, 1, 1, device=true.device) < _TRUE_SHARE
         is_true[0] = True

@@ -14,6 +14,7 @@ from difffae.data.shards import ShardReader
 from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder, merge_pictures
 from difffae.training.config import Config
 from difffae.training.pictures import sheet, to_images
+from difffae.training.region_labels import mask_error, open_labels
 from difffae.training.slot_loss import Parted, SlotLoss, slot_metrics
 
 _GRID_SAMPLES = 6
@@ -36,6 +37,8 @@ class RegionsStage:
         del run_directory
         self._reader = ShardReader(config.training.pairs, "pairs")
         self._size = config.model.region_size
+        self._labels = open_labels(config.model, config.training)
+        self._supervision = config.training.loss.mask_supervision
         regions = config.model.region_encoder
         self._merge = regions.learning.merge
         self.region_encoder = RegionEncoder(regions)
@@ -56,15 +59,18 @@ class RegionsStage:
     def batch(
         self, indices: NDArray[np.int64], generator: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Both pictures of each pair."""
+        """Both pictures of each pair, and their regions where slots are supervised."""
         del generator
-        return {
+        rows, names = [int(index) for index in indices], ("source", "target")
+        batch = {
             name: region_input(
-                to_images([self._reader.picture(name, int(index)) for index in indices]),
-                self._size,
+                to_images([self._reader.picture(name, row) for row in rows]), self._size
             )
-            for name in ("source", "target")
+            for name in names
         }
+        if self._labels is not None:
+            batch |= {f"{name}_regions": self._labels.masks(name, rows) for name in names}
+        return batch
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error of the slots' merged pictures (paper 4.3) and what regularises."""
@@ -72,6 +78,11 @@ class RegionsStage:
         slots, masks = self.region_encoder(images)
         parted = Parted(images=images, slots=slots, masks=masks)
         loss, parts = self.slot_loss(self.broadcast_decoder, parted, step)
+        if self._supervision:
+            wanted = torch.cat([batch["source_regions"], batch["target_regions"]])
+            supervision = mask_error(masks, wanted)
+            loss = loss + self._supervision * supervision
+            parts["supervision"] = supervision.detach()
         source, driver = masks.chunk(2)
         return loss, {**parts, **slot_metrics(source, driver)}
 

@@ -19,6 +19,8 @@ from difffae.metrics.slots import (
     pairwise_iou,
     region_figures,
     slot_figures,
+    taught_figures,
+    taught_regions,
     tracked_regions,
 )
 from difffae.model.region_encoder import RegionEncoder
@@ -130,6 +132,33 @@ def test_tracked_regions_are_a_partition(tiny_run: Run) -> None:
     assert not torch.equal(pairs.sources[0], pairs.drivers[0])
 
 
+def test_each_slot_is_compared_with_the_region_of_its_number() -> None:
+    taught = masks_of([[0, 1, 1, 3], [2, 2, 3, 3]], num_slots=4)
+    late = masks_of([[0, 0, 1, 3], [2, 2, 3, 1]], num_slots=4)
+    figures = taught_figures(late, taught)
+    wanted = {
+        "face": 1 / 2,
+        "hair and head": 1 / 3,
+        "clothes and body": 1.0,
+        "background": 2 / 3,
+    }
+    assert figures.iou == pytest.approx(wanted)
+    assert figures.mean_iou == pytest.approx((1 / 3 + 2 / 3) / 2)
+    assert taught_figures(taught.roll(1, 1), taught).mean_iou == 0
+
+
+def test_taught_regions_are_a_partition_with_the_nose_in_the_face(tiny_run: Run) -> None:
+    from difffae.data.shards import ShardReader
+
+    reader = ShardReader(tiny_run.frames, "frames")
+    points = reader.row("points", 0)
+    regions = taught_regions(points, reader.picture("person_mask", 0))
+    torch.testing.assert_close(regions.sum(0), torch.ones(256, 256))
+    x, y = np.rint(points[1, :2]).astype(int)
+    assert regions[0, y, x] == 1
+    assert regions.mean((1, 2)).min() > 0.02
+
+
 def test_the_command_prints_the_figures_or_one_line(
     tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,5 +170,6 @@ def test_the_command_prints_the_figures_or_one_line(
     figures = json.loads(capsys.readouterr().out)
     assert {"same_iou", "largest_share", "rand_index", "correlation"} <= figures.keys()
     assert 0 <= figures["same_iou"] <= 1
+    assert 0 <= figures["mean_iou"] <= 1
     assert main([str(tiny_run.config), str(weights), str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err.replace("\n", "")
