@@ -62,7 +62,7 @@ def _import_nncf() -> ModuleType:
         raise RuntimeUnavailableError(
             f"NNCF cannot be imported ({error}); install it with: pip install 'nncf>=3.4,<4'"
         ) from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function also sets all handlers
     return nncf
 
 
