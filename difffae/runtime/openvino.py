@@ -9,11 +9,14 @@ import copy
 import gc
 import importlib
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -253,7 +256,7 @@ def convert_module(openvino: ModuleType, network: nn.Module, examples: tuple[Ten
     failures = openvino.frontend
     shapes = [tuple(tensor.shape) for tensor in examples]
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), _kept_root_logger(), warnings.catch_warnings():
             warnings.simplefilter("ignore", TracerWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             model = openvino.convert_model(network, example_input=examples, input=shapes)
@@ -270,6 +273,19 @@ def convert_module(openvino: ModuleType, network: nn.Module, examples: tuple[Ten
         ) from error
     name_stably(model)
     return model
+
+
+@contextmanager
+def _kept_root_logger() -> Iterator[None]:
+    """Leave the root logger as it was: a conversion that fails leaves it at ERROR, filtered."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, root.filters.copy(), root.handlers.copy()
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:] = filters
+        root.handlers[:] = handlers
 
 
 def _probe(name: str, folder: Path, settings: dict[str, str | int | bool]) -> None:

@@ -249,6 +249,15 @@ def test_telemetry_of_openvino_is_not_loaded(one_head: nn.Module, image: Tensor)
     assert sys.modules.get("openvino_telemetry") is None
 
 
+@pytest.mark.usefixtures("cache")
+def test_a_conversion_that_fails_leaves_the_log_as_it_was(image: Tensor) -> None:
+    root = logging.getLogger()
+    earlier = root.level, root.filters.copy(), root.handlers.copy()
+    with pytest.raises(RuntimeUnavailableError, match="OpenVINO cannot convert _Foreign"):
+        compile_openvino(_Foreign(), (image,), config=EXACT)
+    assert (root.level, root.filters, root.handlers) == earlier
+
+
 def test_threads_are_limited_to_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
     for asked, given in ((1, 1), (3, 3), (8, 3)):
