@@ -97,7 +97,7 @@ def figures(
     times_s = np.array([delay.time_s for delay in counted])
     indices = [delay.index for delay in counted]
     shown = set(indices)
-    known = [at for at, _ in unwrapped(sent, period) if min(shown) <= at <= max(shown)]
+    known = {at for at, _ in unwrapped(sent, period) if min(shown) <= at <= max(shown)}
     gaps_s = np.diff(times_s)
     usual_s = float(np.median(gaps_s))
     return Figures(
@@ -107,7 +107,7 @@ def figures(
         fps=float((len(shown) - 1) / (end_s - times_s[0])),
         num_shown=len(shown),
         num_sent=len(known),
-        num_dropped=len(set(known) - shown),
+        num_dropped=len(known - shown),
         num_reordered=sum(at < highest for at, highest in _with_highest(indices)),
         num_unread=sum(s.number is None for s in seen if begin_s <= s.time_s <= end_s),
         num_freezes=int((gaps_s > max(3 * usual_s, usual_s + _FREEZE_S)).sum()),

@@ -57,6 +57,12 @@ def test_lost_swapped_and_unreadable_frames_are_counted() -> None:
     assert found.num_unread == 1
 
 
+def test_a_number_that_the_camera_shows_twice_was_sent_once() -> None:
+    twice = sorted([*CAMERA, *CAMERA[100:110]], key=lambda one: one.time_s)
+    found = figures(twice, seen_at(list(range(300)), late_s=0.08), period=PERIOD)
+    assert found.num_shown + found.num_dropped == found.num_sent
+
+
 def test_a_gap_is_a_freeze_when_it_is_long() -> None:
     returned = [s for s in seen_at(list(range(300)), late_s=0.05) if not 4 < s.time_s < 4.5]
     found = figures(CAMERA, returned, period=PERIOD)
