@@ -240,7 +240,6 @@ class _Desk:
         """Count the frames that are finished; their sessions may have ended meanwhile."""
         for finished in self._painter.take_finished():
             in_hand = finished.of
-            in_hand.slots.give_back()
             if self._sessions.get(in_hand.name) is not in_hand.slots:
                 continue
             if finished.error is not None:
@@ -287,7 +286,7 @@ class _Desk:
         session = SessionSlots(frames.attach(), results.attach())
         try:
             given = self._load.limited(settings)
-            session.write(self._engine.open(name, given), {})
+            session.show(self._engine.open(name, given))
         except Exception:
             session.close()
             with suppress(Exception):

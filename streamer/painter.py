@@ -24,28 +24,45 @@ class SessionSlots:
         self.results = results
         self._num_in_hand = 0
         self._is_closed = False
-        self._writing = threading.Lock()
+        self._changing = threading.Lock()
 
     def take(self) -> None:
         """Let the parent see that a frame of this session is in hand."""
-        self._num_in_hand += 1
-        self.frames.is_at_work = True
+        with self._changing:
+            self._num_in_hand += 1
+            self.frames.is_at_work = True
 
     def give_back(self) -> None:
         """One frame less is in hand."""
+        with self._changing:
+            self._put_down()
+
+    def finish(self, image: Picture, header: Mapping[str, Any]) -> None:
+        """Give a frame back and hand its result on: who reads that sees no work in hand any more.
+
+        A result that comes after the end is dropped.
+        """
+        with self._changing:
+            self._put_down()
+            self._hand_on(image, header)
+
+    def show(self, image: Picture) -> None:
+        """Hand on a picture that no frame was taken for."""
+        with self._changing:
+            self._hand_on(image, {})
+
+    def _put_down(self) -> None:
         self._num_in_hand -= 1
         if self._num_in_hand == 0 and not self._is_closed:
             self.frames.is_at_work = False
 
-    def write(self, image: Picture, header: Mapping[str, Any]) -> None:
-        """Hand a result on; one that comes after the end is dropped."""
-        with self._writing:
-            if not self._is_closed:
-                self.results.write(image, header)
+    def _hand_on(self, image: Picture, header: Mapping[str, Any]) -> None:
+        if not self._is_closed:
+            self.results.write(image, header)
 
     def close(self) -> None:
         """Leave both slots to the parent."""
-        with self._writing:
+        with self._changing:
             self._is_closed = True
             self.frames.close()
             self.results.close()
@@ -137,17 +154,25 @@ class Painter:
         error: Exception | None = None
         try:
             result = in_hand.finish()
-            told = {
-                "number": result.number,
-                "face": result.face,
-                "times_s": dict(result.times_s),
-                **in_hand.told,
-            }
-            in_hand.slots.write(result.image, told)
         except Exception as caught:
             error = caught
+            in_hand.slots.give_back()
         else:
-            self._on_result()
+            error = self._hand_on(in_hand, result)
         paint_s = time.monotonic() - begun_s
         self._done.append(Finished(of=in_hand, paint_s=paint_s, error=error))
         self._other_bell.ring()
+
+    def _hand_on(self, in_hand: InHand, result: LiveResult) -> Exception | None:
+        told = {
+            "number": result.number,
+            "face": result.face,
+            "times_s": dict(result.times_s),
+            **in_hand.told,
+        }
+        try:
+            in_hand.slots.finish(result.image, told)
+        except Exception as caught:
+            return caught
+        self._on_result()
+        return None

@@ -135,6 +135,16 @@ def test_the_parent_sees_work_in_hand_until_the_last_frame_is_finished(room: Roo
     assert not room.frames.is_at_work
 
 
+def test_who_reads_the_last_result_sees_no_work_in_hand_though_the_desk_has_not_looked(
+    room: Room,
+) -> None:
+    room.put(1)
+    room.engine.may_finish.release()
+    assert wait([room.desk._painter], timeout=SECONDS)
+    assert number_of(room.results) == 1
+    assert not room.frames.is_at_work
+
+
 def test_a_session_that_is_closed_meanwhile_is_given_no_result(room: Room) -> None:
     room.put(1)
     room.desk._close("a")
