@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, Points3, Triangles
-from difffae.face.crop import TRACKING_TO_FACE, CropBox, box_around, crop
+from difffae.face.crop import CropBox, crop
+from difffae.face.landmark_graph import LandmarkGraph
 
 NUM_POINTS = 478  # 468 of the mesh, then two irises of a centre and four rim points
 TRACKING_SIZE_PX = 256
@@ -80,7 +81,9 @@ def _points(landmarks: Any, width: int, height: int) -> Points3:
 
 
 class MediaPipeTracker:
-    """MediaPipe face mesh in static mode: each answer depends on its picture alone.
+    """MediaPipe face mesh: an answer depends on its picture and the points given alone.
+
+    Faces are looked for in static mode; a face seen a moment ago is followed without a detector.
 
     Keep one object for many pictures: the native graphs are slow to build and do not free memory.
     Not safe for use by two threads at once.
@@ -102,6 +105,7 @@ class MediaPipeTracker:
             self._near_detector = face_detection.FaceDetection(
                 model_selection=0, min_detection_confidence=0.5
             )
+            self._landmarks = LandmarkGraph()
             self._mesh.process(np.zeros((64, 64, 3), np.uint8))
 
     def find_faces(self, image: ImageU8) -> list[Points3]:
@@ -120,10 +124,11 @@ class MediaPipeTracker:
     def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
         """See `Tracker.track`."""
         if previous is not None:
-            box = box_around(previous, factor=TRACKING_TO_FACE)
-            points = self._mesh_in(image, box.left, box.top, box.size)
-            if points is not None and _same_face(points, previous):
-                return points
+            found = self._landmarks.find(image, previous)
+            if found is not None:
+                points = _points(found, image.shape[1], image.shape[0])
+                if _same_face(points, previous):
+                    return points
         faces = self.find_faces(image)
         if previous is None:
             return max(faces, key=_extent, default=None)
