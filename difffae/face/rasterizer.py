@@ -49,11 +49,15 @@ def rasterize(points: Points3, triangles: Triangles, size: int) -> Fragments:
 
 
 def interpolate(
-    fragments: Fragments, triangles: Triangles, values: Float32[NDArray[np.float32], "p n"]
+    fragments: Fragments,
+    triangles: Triangles,
+    values: Float32[NDArray[np.float32], "p n"],
+    *,
+    empty: float = 0,
 ) -> Float32[NDArray[np.float32], "h w n"]:
-    """Values given at the corners, at each pixel; 0 where there is no triangle."""
+    """Values given at the corners, at each pixel; `empty` where there is no triangle."""
     height, width = fragments.pix_to_face.shape
-    out = np.zeros((height, width, values.shape[1]), np.float32)
+    out = np.full((height, width, values.shape[1]), empty, np.float32)
     _interpolate(
         fragments.pix_to_face,
         fragments.barycentric,
@@ -64,7 +68,7 @@ def interpolate(
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     for face in range(triangles.shape[0]):
@@ -93,7 +97,7 @@ def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[n
                     barycentric[row, column, 2] = w
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _interpolate(pix_to_face, barycentric, triangles, values, out):  # type: ignore[no-untyped-def]
     height, width = pix_to_face.shape
     for row in range(height):
@@ -101,8 +105,7 @@ def _interpolate(pix_to_face, barycentric, triangles, values, out):  # type: ign
             face = pix_to_face[row, column]
             if face < 0:
                 continue
-            for corner in range(3):
-                weight = barycentric[row, column, corner]
-                point = triangles[face, corner]
-                for n in range(values.shape[1]):
-                    out[row, column, n] += weight * values[point, n]
+            a, b, c = triangles[face]
+            u, v, w = barycentric[row, column]
+            for n in range(values.shape[1]):
+                out[row, column, n] = u * values[a, n] + v * values[b, n] + w * values[c, n]

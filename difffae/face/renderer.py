@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, TypeVar
 
 import cv2
+import numba
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
@@ -143,21 +144,22 @@ class Renderer:
         before = self._model.pose(source.parameters, source.residual)
         after = self._model.pose(target, source.residual)
         ratio = self._relight(before, after, lighting)
-        values = np.concatenate([before[:, :2] - 0.5, np.clip(ratio, *_RELIGHT_RANGE)], -1)
         deep = after.copy()
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
         fragments = self._rasterize(deep, self._all, self._size)
-        image = interpolate(fragments, self._all, values)
-        covered = (fragments.pix_to_face >= 0).astype(np.float32)
-        mouth = (fragments.pix_to_face >= len(self._all) - len(self._mouth)).astype(np.float32)
+        covered, inside, mouth = (
+            (fragments.pix_to_face >= first).astype(np.float32)
+            for first in (0, len(self._skin), len(self._all) - len(self._mouth))
+        )
+        relight = np.clip(ratio, *_RELIGHT_RANGE)
         return Warp(
-            face_map=image[..., :2],
+            face_map=interpolate(fragments, self._all, before[:, :2] - 0.5),
             head_map=self._head_map(source.parameters, target, before, after),
             face_weight=_feather(covered),
-            inside_mask=(fragments.pix_to_face >= len(self._skin)).astype(np.float32),
+            inside_mask=inside,
             mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
             * _unseen(before, source.parameters.scale),
-            relight=np.where(covered[..., None] > 0, image[..., 2:], 1).astype(np.float32),
+            relight=interpolate(fragments, self._all, relight, empty=1),
         )
 
     def _relight(
@@ -284,13 +286,26 @@ def enlarge(warp: Warp, size: int) -> Warp:
 
 def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
     """Area-weighted unit normals at the corners of outward-wound triangles."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    faces = np.cross(b - a, c - a)
-    normals = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], faces)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
-    return np.asarray(normals / np.maximum(length, 1e-6), np.float32)
+    normals = np.zeros(points.shape, np.float32)
+    _add_normals(np.ascontiguousarray(points, np.float32), triangles, normals)
+    return normals
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
+    for face in range(triangles.shape[0]):
+        a, b, c = triangles[face]
+        ux, uy, uz = points[b] - points[a]
+        vx, vy, vz = points[c] - points[a]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for corner in (a, b, c):
+            normals[corner, 0] += x
+            normals[corner, 1] += y
+            normals[corner, 2] += z
+    for point in range(normals.shape[0]):
+        x, y, z = normals[point]
+        length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-6))
+        normals[point] /= length
 
 
 def _light_weights(mean: Points3) -> Float32[NDArray[np.float32], "all 1"]:

@@ -57,13 +57,13 @@ def head_map(
     shape = [config.radius, config.chin, neck, config.slope, config.reach, config.fade]
     _fill_map(
         out,
-        turn.astype(np.float64),
-        centres.astype(np.float64),
-        (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float64),
+        turn.astype(np.float32),
+        centres.astype(np.float32),
+        (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float32),
         np.array(
-            [*target.translation, target.scale, *source.translation, source.scale], np.float64
+            [*target.translation, target.scale, *source.translation, source.scale], np.float32
         ),
-        np.array(shape, np.float64),
+        np.array(shape, np.float32),
     )
     return out
 
@@ -86,9 +86,9 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
     small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
     _spread(
         small,
-        after.astype(np.float64) / _BORDER_SHRINK,
-        missed.astype(np.float64),
-        reach / _BORDER_SHRINK,
+        (after / _BORDER_SHRINK).astype(np.float32),
+        missed.astype(np.float32),
+        np.float32(reach / _BORDER_SHRINK),
     )
     return (positions + cv2.resize(small, (size, size))).astype(np.float32)
 
@@ -118,42 +118,56 @@ def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
     return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untyped-def]
-    target_centre, source_centre = centres
+    tcx, tcy = centres[0, 0], centres[0, 1]
+    scx, scy = centres[1, 0], centres[1, 1]
     tx, ty, target_scale, sx, sy, source_scale = poses
     radius, chin, neck, slope, reach, fade = shape
+    half, none, one = np.float32(0.5), np.float32(0), np.float32(1)
+    two, three = np.float32(2), np.float32(3)
+    xx, xy, xz, yx, yy, yz = (
+        turn[0, 0],
+        turn[0, 1],
+        turn[0, 2],
+        turn[1, 0],
+        turn[1, 1],
+        turn[1, 2],
+    )
     size = out.shape[0]
     for row in range(size):
         for column in range(size):
-            px, py = column + 0.5, row + 0.5
+            px, py = np.float32(column) + half, np.float32(row) + half
             fx, fy = (px - tx) / target_scale, (py - ty) / target_scale
-            x, y = fx - target_centre[0], fy - target_centre[1]
-            z = -np.sqrt(max(radius * radius - x * x - y * y, 0.0))
-            mx = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + source_centre[0]
-            my = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + source_centre[1]
+            x, y = fx - tcx, fy - tcy
+            z = -np.sqrt(max(radius * radius - x * x - y * y, none))
+            mx = xx * x + xy * y + xz * z + scx
+            my = yx * x + yy * y + yz * z + scy
             along = fx * down[0] + fy * down[1]
             across = abs(fy * down[0] - fx * down[1])
-            weight = (chin + slope * min(across, 2.0) + neck - along) / neck
-            weight = min(max(weight, 0.0), 1.0)
-            weight = weight * weight * (3 - 2 * weight)
-            outside = min(max((reach + fade - np.sqrt(fx * fx + fy * fy)) / fade, 0.0), 1.0)
-            weight *= outside * outside * (3 - 2 * outside)
-            out[row, column, 0] = (1 - weight) * px + weight * (sx + source_scale * mx) - 0.5
-            out[row, column, 1] = (1 - weight) * py + weight * (sy + source_scale * my) - 0.5
+            weight = (chin + slope * min(across, two) + neck - along) / neck
+            weight = min(max(weight, none), one)
+            weight = weight * weight * (three - two * weight)
+            outside = (reach + fade - np.sqrt(fx * fx + fy * fy)) / fade
+            outside = min(max(outside, none), one)
+            weight *= outside * outside * (three - two * outside)
+            out[row, column, 0] = (one - weight) * px + weight * (sx + source_scale * mx) - half
+            out[row, column, 1] = (one - weight) * py + weight * (sy + source_scale * my) - half
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True, fastmath=True)
 def _spread(out, points, values, reach):  # type: ignore[no-untyped-def]
     """Inverse-square-distance interpolation of values at points, faded with distance."""
     size = out.shape[0]
+    half, quarter, one = np.float32(0.5), np.float32(0.25), np.float32(1)
     for row in range(size):
         for column in range(size):
-            x, y, nearest, total = column + 0.5, row + 0.5, 1e9, 0.0
-            across, down = 0.0, 0.0
+            x, y = np.float32(column) + half, np.float32(row) + half
+            nearest, total = np.float32(1e9), np.float32(0)
+            across, down = np.float32(0), np.float32(0)
             for k in range(points.shape[0]):
                 squared = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2
-                weight = 1 / (squared + 0.25)
+                weight = one / (squared + quarter)
                 total += weight
                 across += weight * values[k, 0]
                 down += weight * values[k, 1]
