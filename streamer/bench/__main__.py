@@ -11,9 +11,10 @@ from streamer.bench.live import live
 from streamer.bench.loss import loss
 from streamer.bench.offline import offline
 from streamer.bench.soak import soak
+from streamer.bench.stages import stages
 from streamer.errors import StreamerError
 
-COMMANDS: tuple[Callable[..., Any], ...] = (live, offline, loss, soak)
+COMMANDS: tuple[Callable[..., Any], ...] = (live, offline, loss, soak, stages)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
