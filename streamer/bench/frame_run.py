@@ -5,7 +5,7 @@ decodes, prepares, paints and encodes different frames at the same time.
 """
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -93,9 +93,10 @@ def one_after_another(engine: Engine, watch: Watch, media: Media, num_frames: in
     """
     one = _OneFrame(engine, watch, media)
     frame_ms: list[float] = []
-    with VideoReader(media.driver) as reader:
+    with VideoReader(media.driver) as reader, ExitStack() as left:
         settings = EncoderSettings(time_base=reader.info.time_base, rate=reader.info.rate)
         writer = SegmentWriter(media.folder / "one.nut", settings)
+        left.callback(writer.abandon)  # leaves alone what is closed
         frames = reader.frames()
         meter = Meter()
         for number in range(WARM_UPS + num_frames):
