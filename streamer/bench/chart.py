@@ -14,6 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 40  # around a panel's axes
 _COLOURS = ("#2563eb", "#ea580c", "#16a34a", "#9333ea")
 _LOG_SPAN = 30  # from there on a linear axis hides the small values
 _NUM_TICKS = 4
+_CHARACTER_WIDTH = 7  # of the axes' numbers, with room between them
 _MIDDLE_GREY = "#888"
 
 Point = tuple[float, float]
@@ -119,16 +120,36 @@ def _panel(panel: Panel) -> Iterator[str]:
         y = _down(up, tick)
         yield _line(_LEFT, y, PANEL_WIDTH - _RIGHT, y, "0.3")
         yield _text(_LEFT - 5, y + 4, _number(tick), "end")
-    for tick in sorted({x for x, _ in points}):
-        x = _right(across, tick)
-        yield _line(x, PANEL_HEIGHT - _BOTTOM, x, PANEL_HEIGHT - _BOTTOM + 4, "1")
-        yield _text(x, PANEL_HEIGHT - _BOTTOM + 15, _number(tick), "middle")
+    yield from _x_ticks(across, sorted({x for x, _ in points}))
     for number, curve in enumerate(panel.curves):
-        colour = _COLOURS[number % len(_COLOURS)]
-        yield from _curve(curve, across, up, colour)
-        if curve.name:
-            place = f'font-size="10" style="fill:{colour}"'
-            yield _text(PANEL_WIDTH - _RIGHT, _TOP + 10 + 13 * number, curve.name, "end", place)
+        yield from _curve(curve, across, up, _colour(number))
+    yield _legend(panel.curves)
+
+
+def _x_ticks(across: Axis, values: Sequence[float]) -> Iterator[str]:
+    """A tick at every value, and its number where the one before leaves room."""
+    free = -math.inf
+    for value in values:
+        x = _right(across, value)
+        yield _line(x, PANEL_HEIGHT - _BOTTOM, x, PANEL_HEIGHT - _BOTTOM + 4, "1")
+        half = _CHARACTER_WIDTH * len(_number(value)) / 2
+        if x - half > free:
+            yield _text(x, PANEL_HEIGHT - _BOTTOM + 15, _number(value), "middle")
+            free = x + half
+
+
+def _legend(curves: Sequence[Curve]) -> str:
+    """The names of the curves in their colours, beside the title."""
+    names = "".join(
+        f'<tspan dx="8" style="fill:{_colour(number)}">{escape(curve.name)}</tspan>'
+        for number, curve in enumerate(curves)
+        if curve.name
+    )
+    return f'<text x="{PANEL_WIDTH - _RIGHT}" y="16" text-anchor="end">{names}</text>'
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]
 
 
 def _curve(curve: Curve, across: Axis, up: Axis, colour: str) -> Iterator[str]:

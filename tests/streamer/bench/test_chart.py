@@ -65,6 +65,15 @@ def test_higher_values_stand_higher_and_all_within_their_panel() -> None:
     assert f'viewBox="0 0 {3 * PANEL_WIDTH} {2 * PANEL_HEIGHT}"' in text
 
 
+def test_numbers_that_would_overlap_are_left_out_and_names_are_not() -> None:
+    curves = tuple(Curve(name=name, points=((10, 1), (500, 2), (510, 3))) for name in ("a", "b"))
+    root = ElementTree.fromstring(draw([Panel(title="t", x_label="x", curves=curves)]))
+    words = {one.text for one in root.iter(f"{SVG}text")}
+    assert {"10", "500"} <= words
+    assert "510" not in words
+    assert [one.text for one in root.iter(f"{SVG}tspan")] == ["a", "b"]
+
+
 def test_points_without_a_value_are_left_out() -> None:
     assert len(circles(draw([panel((1, 1), (2, math.nan), (3, 2))]))) == 2
 
