@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import auto_cli
 from rich.console import Console
 
-COMMANDS = ("peak",)
+COMMANDS = ("peak", "peers")
 USER_ERROR, INTERRUPTED = 2, 130
 
 
