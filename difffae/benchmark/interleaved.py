@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+Clock = Callable[[], float]
+_Took = tuple[float, float]  # as time passed, and of the processor [ms]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -49,6 +52,8 @@ class PartFigures:
     Attributes:
         name, times_a_frame, parameters, published_parameters, flops: of the part.
         ms: median of its runs.
+        cpu_ms: median of the processor time of its runs, over all threads. Where other processes
+            keep the cores busy it is the fairer figure: a long run is interrupted more often.
         num_runs: how many were timed.
     """
 
@@ -58,6 +63,7 @@ class PartFigures:
     published_parameters: int | None
     flops: int
     ms: float
+    cpu_ms: float
     num_runs: int
 
 
@@ -80,6 +86,11 @@ class Figures:
         return sum(part.times_a_frame * part.ms for part in self.parts)
 
     @property
+    def frame_cpu_ms(self) -> float:
+        """The same of processor time."""
+        return sum(part.times_a_frame * part.cpu_ms for part in self.parts)
+
+    @property
     def frame_flops(self) -> int:
         """Of one frame."""
         return sum(part.times_a_frame * part.flops for part in self.parts)
@@ -95,7 +106,8 @@ def measure(
     *,
     num_rounds: int,
     share_s: float,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
+    cpu_clock: Clock = time.process_time,
 ) -> tuple[Figures, ...]:
     """Time every part in turns, so that a busy moment of the machine hits all of them.
 
@@ -105,7 +117,8 @@ def measure(
         contenders: to compare.
         num_rounds: how often every part gets its turn.
         share_s: how long a turn lasts at least; it is one run or more.
-        clock: seconds, from anywhere.
+        clock: seconds as they pass, from anywhere.
+        cpu_clock: seconds of this process's processor time, from anywhere.
 
     Raises:
         ValueError: there are no rounds.
@@ -114,11 +127,11 @@ def measure(
         raise ValueError(
             f"got {num_rounds} rounds of {share_s} s; expected 1 or more, of 0 s or more"
         )
-    times_ms: list[list[list[float]]] = [[[] for _ in each.parts] for each in contenders]
+    times: list[list[list[_Took]]] = [[[] for _ in each.parts] for each in contenders]
     for round_ in range(num_rounds + 1):
-        for contender, of_parts in zip(contenders, times_ms, strict=True):
+        for contender, of_parts in zip(contenders, times, strict=True):
             for part, noted in zip(contender.parts, of_parts, strict=True):
-                taken = _turn(part.run, share_s if round_ else 0.0, clock)
+                taken = _turn(part.run, share_s if round_ else 0.0, clock, cpu_clock)
                 noted.extend(taken if round_ else ())
     return tuple(
         Figures(
@@ -126,29 +139,31 @@ def measure(
             runtime=contender.runtime,
             parts=tuple(map(_figures, contender.parts, of_parts)),
         )
-        for contender, of_parts in zip(contenders, times_ms, strict=True)
+        for contender, of_parts in zip(contenders, times, strict=True)
     )
 
 
-def _turn(run: Callable[[], object], share_s: float, clock: Callable[[], float]) -> list[float]:
-    """Run again and again until the turn is over; each run's time in ms."""
-    taken: list[float] = []
+def _turn(run: Callable[[], object], share_s: float, clock: Clock, cpu_clock: Clock) -> list[_Took]:
+    """Run again and again until the turn is over; how long each run took."""
+    taken: list[_Took] = []
     begun = last = clock()
+    last_cpu = cpu_clock()
     while not taken or last - begun < share_s:
         run()
-        now = clock()
-        taken.append(1000 * (now - last))
-        last = now
+        now, now_cpu = clock(), cpu_clock()
+        taken.append((1000 * (now - last), 1000 * (now_cpu - last_cpu)))
+        last, last_cpu = now, now_cpu
     return taken
 
 
-def _figures(part: Part, times_ms: list[float]) -> PartFigures:
+def _figures(part: Part, times: list[_Took]) -> PartFigures:
     return PartFigures(
         name=part.name,
         times_a_frame=part.times_a_frame,
         parameters=part.parameters,
         published_parameters=part.published_parameters,
         flops=part.flops,
-        ms=median(times_ms),
-        num_runs=len(times_ms),
+        ms=median(took for took, _ in times),
+        cpu_ms=median(cpu for _, cpu in times),
+        num_runs=len(times),
     )

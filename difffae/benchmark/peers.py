@@ -28,7 +28,7 @@ from difffae.runtime.threads import limit_threads
 
 DDIM_STEPS = 50  # the paper's
 _STEPS = (1, 2, 4)
-_TABLE_WIDTH = 110  # a narrower terminal folds lines rather than cut figures off
+_TABLE_WIDTH = 120  # a narrower terminal folds lines rather than cut figures off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,10 @@ class Comparison:
     def factor(self, figures: Figures) -> float:
         """How many times as long as the first model's a frame takes."""
         return figures.frame_ms / self.figures[0].frame_ms
+
+    def cpu_factor(self, figures: Figures) -> float:
+        """The same of processor time."""
+        return figures.frame_cpu_ms / self.figures[0].frame_cpu_ms
 
 
 def peers(
@@ -112,17 +116,19 @@ def overview(comparison: Comparison) -> Table:
     table = Table(title="networks of one frame", title_justify="left")
     for heading in ("model", "runs"):
         table.add_column(heading, overflow="fold")
-    for heading in ("ms a frame", "frames/s", "parameters", "GFLOPs a frame", "× the first"):
+    for heading in ("ms a frame", "CPU ms", "frames/s", "parameters", "GFLOPs", "× first", "× CPU"):
         table.add_column(heading, justify="right")
     for figures in comparison.figures:
         table.add_row(
             figures.name,
             figures.runtime,
             f"{figures.frame_ms:,.1f}",
+            f"{figures.frame_cpu_ms:,.1f}",
             f"{1000 / figures.frame_ms:,.3g}",
             f"{figures.parameters:,}",
             f"{figures.frame_flops / 1e9:,.1f}",
             f"{comparison.factor(figures):,.1f}",
+            f"{comparison.cpu_factor(figures):,.1f}",
         )
     return table
 
@@ -133,7 +139,15 @@ def part_table(comparison: Comparison) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in ("model", "part"):
         table.add_column(heading, overflow="fold")
-    for heading in ("a frame", "ms each", "runs", "parameters", "published", "GFLOPs each"):
+    for heading in (
+        "a frame",
+        "ms each",
+        "CPU ms",
+        "runs",
+        "parameters",
+        "published",
+        "GFLOPs each",
+    ):
         table.add_column(heading, justify="right")
     for figures in comparison.figures:
         for part in figures.parts:
@@ -147,6 +161,7 @@ def _cells(part: PartFigures) -> tuple[str, ...]:
         part.name,
         f"× {part.times_a_frame}" if part.times_a_frame else "once a source",
         f"{part.ms:,.1f}",
+        f"{part.cpu_ms:,.1f}",
         str(part.num_runs),
         f"{part.parameters:,}",
         "" if published is None else f"{published / 1e6:,.2f} M",
@@ -161,6 +176,8 @@ def as_json(comparison: Comparison) -> str:
         told["frame_ms"] = figures.frame_ms
         told["frame_flops"] = figures.frame_flops
         told["parameters"] = figures.parameters
+        told["frame_cpu_ms"] = figures.frame_cpu_ms
+        told["cpu_factor"] = comparison.cpu_factor(figures)
         told["factor"] = comparison.factor(figures)
     return json_text.dumps(plain, indent=2) + "\n"
 

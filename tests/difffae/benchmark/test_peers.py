@@ -19,6 +19,7 @@ def part(name: str, ms: float, times_a_frame: int = 1, published: int | None = N
         published_parameters=published,
         flops=2_000_000_000,
         ms=ms,
+        cpu_ms=2 * ms,
         num_runs=7,
     )
 
@@ -43,15 +44,21 @@ def test_a_row_says_how_long_a_frame_takes_and_how_often_that_is_the_first_ones(
     comparison: Comparison,
 ) -> None:
     assert printed(overview(comparison)) == [
-        ["ours, 1 step", "as shipped", "40.0", "25", "1,234,567", "2.0", "1.0"],
-        ["theirs, 50 steps", "eager, bf16", "5,000.0", "0.2", "1,234,567", "100.0", "125.0"],
+        ["ours, 1 step", "as shipped", "40.0", "80.0", "25", "1,234,567", "2.0", "1.0", "1.0"],
+        [
+            *("theirs, 50 steps", "eager, bf16", "5,000.0", "10,000.0"),
+            *("0.2", "1,234,567", "100.0", "125.0", "125.0"),
+        ],
     ]
 
 
 def test_parts_stand_beside_what_is_published_of_them(comparison: Comparison) -> None:
     assert printed(part_table(comparison))[1:] == [
-        ["theirs, 50 steps", "once", "once a source", "999.0", "7", "1,234,567", "1.23 M", "2.00"],
-        ["theirs, 50 steps", "step", "× 50", "100.0", "7", "1,234,567", "", "2.00"],
+        [
+            *("theirs, 50 steps", "once", "once a source", "999.0", "1,998.0", "7"),
+            *("1,234,567", "1.23 M", "2.00"),
+        ],
+        ["theirs, 50 steps", "step", "× 50", "100.0", "200.0", "7", "1,234,567", "", "2.00"],
     ]
 
 
