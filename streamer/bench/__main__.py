@@ -10,10 +10,12 @@ from rich.console import Console
 from streamer.bench.live import live
 from streamer.bench.loss import loss
 from streamer.bench.offline import offline
+from streamer.bench.scale import scale
 from streamer.bench.soak import soak
+from streamer.bench.stages import stages
 from streamer.errors import StreamerError
 
-COMMANDS: tuple[Callable[..., Any], ...] = (live, offline, loss, soak)
+COMMANDS: tuple[Callable[..., Any], ...] = (live, offline, loss, scale, soak, stages)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

