@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime import RuntimeUnavailableError, compile_network
+from difffae.runtime import RuntimeName, RuntimeUnavailableError, compile_network
 from difffae.runtime import openvino as openvino_runtime
 from difffae.runtime.eager import EagerNetwork
-from difffae.runtime.network import is_bf16
+from difffae.runtime.network import half_type
 from difffae.runtime.openvino import OpenVinoNetwork
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
@@ -90,6 +90,36 @@ def test_precision_follows_the_instructions_of_the_cpu(
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_supported)
     cpu = torch.device("cpu")
-    assert is_bf16("auto", cpu) is expected
-    assert is_bf16("bf16", cpu) is True
-    assert is_bf16("fp32", cpu) is False
+    assert half_type("auto", cpu) is (torch.bfloat16 if expected else None)
+    assert half_type("int8", cpu) is (torch.bfloat16 if expected else None)
+    assert half_type("bf16", cpu) is torch.bfloat16
+    assert half_type("fp32", cpu) is None
+
+
+@pytest.mark.parametrize(
+    ("is_supported", "capability", "expected"),
+    [(True, (8, 9), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), None)],
+)
+def test_precision_follows_the_tensor_cores_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    is_supported: bool,
+    capability: tuple[int, int],
+    expected: torch.dtype | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **given: is_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    gpu = torch.device("cuda")
+    assert half_type("auto", gpu) is expected
+    assert half_type("fp16", gpu) is torch.float16
+    assert half_type("fp32", gpu) is None
+
+
+@pytest.mark.parametrize("runtime", ["auto", "eager", "inductor", "openvino"])
+@pytest.mark.usefixtures("cache")
+def test_half_precision_of_a_cpu_is_refused(
+    one_head: nn.Module, image: Tensor, runtime: RuntimeName
+) -> None:
+    if runtime in ("auto", "openvino"):
+        pytest.importorskip("openvino")
+    with pytest.raises(ValueError, match="precision is 'fp16' on cpu; expected 'auto'"):
+        compile_network(one_head, (image,), runtime=runtime, precision="fp16")
