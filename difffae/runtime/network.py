@@ -18,10 +18,10 @@ Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 """Type of convolutions and matrix products.
 
 "auto" is bf16 where the hardware multiplies it, or int8 where that is calibrated, right and faster;
-fp16 on GPUs that multiply it but not bf16. "fp16" is for CUDA devices only.
+fp16 in TensorRT, and on GPUs that multiply it but not bf16. "fp16" is for CUDA devices only.
 """
 
-RuntimeName = Literal["auto", "eager", "inductor", "openvino"]
+RuntimeName = Literal["auto", "eager", "inductor", "openvino", "tensorrt"]
 
 
 _TYPES: Final[Mapping[str, torch.dtype | None]] = {
