@@ -47,12 +47,12 @@ def test_missing_compiler_is_named(
 
 @needs_compiler
 def test_tensors_of_inference_mode_do_not_have_it_compiled_again(
-    one_head: nn.Module, image: Tensor
+    two_heads: nn.Module, inputs: tuple[Tensor, Tensor, Tensor]
 ) -> None:
-    network = compile_inductor(one_head, (image,), precision="fp32")
+    network = compile_inductor(two_heads, inputs, precision="fp32")
     num_graphs = counters["stats"]["unique_graphs"]
     with torch.inference_mode():
-        network(image + 0)
+        network(*(tensor + 0 for tensor in inputs))
     assert counters["stats"]["unique_graphs"] == num_graphs
 
 
