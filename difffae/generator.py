@@ -193,7 +193,7 @@ class Generator:
         masks = F.avg_pool2d(self._masks(condition), factor)
         given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(self._noise_shape, generator=generator).to(self._device)
+        noise = _upload(torch.randn(self._noise_shape, generator=generator), self._device)
 
         def denoise(x_t: Tensor, t: int) -> Tensor:
             shown = self._parameterization.network_input(x_t, prior, t)
@@ -237,8 +237,15 @@ class Generator:
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
-        return torch.from_numpy(planes).to(self._device)
+        return _upload(torch.from_numpy(planes), self._device)
 
     def _masks(self, condition: Condition) -> Tensor:
         masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask])
-        return torch.from_numpy(masks)[None].to(self._device, torch.float32)
+        return _upload(torch.from_numpy(masks)[None].float(), self._device)
+
+
+def _upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor to a device; a GPU takes it from pinned memory without finishing its work."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

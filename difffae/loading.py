@@ -44,7 +44,7 @@ def load_pipeline(
         model: a bundled model's name, or a folder with config.yaml and one safetensors file a part.
         device: "cpu" or "cuda".
         runtime: see `difffae.runtime`.
-        precision: see `difffae.runtime.network`; "int8" is for OpenVINO.
+        precision: see `difffae.runtime.network`; "int8" is for OpenVINO, "fp16" for CUDA.
         num_threads: of one network's inference on the CPU, and of PyTorch and OpenCV in this whole
             process; None leaves these as they are.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from difffae.pipeline import StreamState as StreamState
 
 
-Runtime = Literal["auto", "eager", "inductor", "openvino"]
+Runtime = Literal["auto", "eager", "inductor", "openvino", "tensorrt"]
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"})
 
 

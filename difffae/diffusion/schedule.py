@@ -143,7 +143,13 @@ class NoiseSchedule:
         return (alpha * x_t - x0) / sigma
 
     def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return alpha_t and sigma_t, shaped to multiply ``like`` (B, ...)."""
+        """Return alpha_t and sigma_t, shaped to multiply ``like`` (B, ...).
+
+        Of an int they are scalars on the CPU, which multiply tensors of any device: to upload them
+        would make each step of a sampler wait for a GPU.
+        """
+        if isinstance(t, int):
+            return self.alphas[t].to(like.dtype), self.sigmas[t].to(like.dtype)
         index = torch.as_tensor(t, dtype=torch.int64, device=self.alphas.device)
         shape = (-1,) + (1,) * (like.ndim - 1) if index.ndim else ()
         alpha = self.alphas[index].reshape(shape).to(like)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
 from difffae.runtime.choice import Compile, compile_fastest
@@ -20,6 +21,7 @@ from difffae.runtime.network import (
 )
 from difffae.runtime.openvino import OpenVinoConfig, compile_openvino
 from difffae.runtime.quantization import Calibration
+from difffae.runtime.tensorrt import compile_tensorrt, is_installed
 
 _INT8 = "openvino-int8"
 
@@ -56,9 +58,7 @@ def compile_network(
     if not example_inputs:
         raise ValueError("got no example inputs; expected at least one tensor")
     if runtime not in get_args(RuntimeName):
-        raise ValueError(
-            f"runtime is {runtime!r}; expected 'auto', 'eager', 'inductor' or 'openvino'"
-        )
+        raise ValueError(f"runtime is {runtime!r}; expected one of {get_args(RuntimeName)}")
     config = OpenVinoConfig(
         precision="auto" if precision == "int8" else precision, num_threads=num_threads
     )
@@ -89,18 +89,26 @@ def _candidates(
     """The runtimes to try in floating point, the best first.
 
     With "auto" TorchInductor is not tried on CPUs: it takes a minute to compile the bundled model,
-    and was slower than OpenVINO.
+    and was slower than OpenVINO. TensorRT, which builds for minutes, is tried where it is
+    installed: it is an extra that its user asked for, and an engine is built once.
     """
     precision = config.precision
     every: dict[str, Compile] = {
         "openvino": partial(compile_openvino, module, inputs, config=config),
+        "tensorrt": partial(compile_tensorrt, module, inputs, precision=precision),
         "inductor": partial(compile_inductor, module, inputs, precision=precision),
         "eager": partial(compile_eager, module, inputs, precision=precision),
     }
     if runtime != "auto":
         return {runtime: every[runtime]}
-    first = "openvino" if inputs[0].device.type == "cpu" else "inductor"
-    return {name: every[name] for name in (first, "eager")}
+    return {name: every[name] for name in automatic_runtimes(inputs[0].device)}
+
+
+def automatic_runtimes(device: torch.device) -> tuple[RuntimeName, ...]:
+    """The runtimes that "auto" measures on a device, the last of which works everywhere."""
+    if device.type == "cpu":
+        return "openvino", "eager"
+    return ("tensorrt", "inductor", "eager") if is_installed() else ("inductor", "eager")
 
 
 def _first_working(name: str, candidates: Mapping[str, Compile]) -> Network:

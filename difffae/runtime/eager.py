@@ -1,11 +1,11 @@
-"""Eager PyTorch, arranged for inference: channels last, no autograd, bfloat16 where it is fast."""
+"""Eager PyTorch, arranged for inference: channels last, no autograd, 16 bits where that is fast."""
 
 import copy
 
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime.network import Network, Precision, check_inputs, is_bf16
+from difffae.runtime.network import Network, Precision, check_inputs, half_type
 
 
 def compile_eager(
@@ -24,7 +24,7 @@ def compile_eager(
 class EagerNetwork:
     """A module ready for inference on one device.
 
-    Under bfloat16 only convolutions and matrix products change their type (autocast), so that
+    In 16 bits only convolutions and matrix products change their type (autocast), so that
     what needs the range of float32, such as the phases of a timestep embedding, keeps it.
     """
 
@@ -32,7 +32,7 @@ class EagerNetwork:
         self, module: nn.Module, example_inputs: tuple[Tensor, ...], *, precision: Precision
     ) -> None:
         self._device = example_inputs[0].device
-        self._is_bf16 = is_bf16(precision, self._device)
+        self._half = half_type(precision, self._device)
         self._shapes = [tuple(tensor.shape) for tensor in example_inputs]
         self._network = arrange_module(module, self._device)
 
@@ -42,10 +42,15 @@ class EagerNetwork:
         arranged = [arrange(tensor, self._device) for tensor in inputs]
         with (
             torch.inference_mode(),
-            torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._is_bf16),
+            autocast(self._device, self._half),
         ):
             outputs = self._network(*arranged)
             return as_float32(outputs)
+
+
+def autocast(device: torch.device, half: torch.dtype | None) -> torch.autocast:
+    """Let convolutions and matrix products run in a 16-bit type; None: leave them as they are."""
+    return torch.autocast(device.type, dtype=half or torch.bfloat16, enabled=half is not None)
 
 
 def arrange_module(module: nn.Module, device: torch.device) -> nn.Module:

@@ -1,8 +1,8 @@
 """What every runtime agrees on: the callable it returns, its precision, how it declines."""
 
 import platform
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
@@ -14,13 +14,22 @@ Floating-point results are float32 and belong to the caller: the next call leave
 One network serves one thread at a time.
 """
 
-Precision = Literal["auto", "int8", "bf16", "fp32"]
+Precision = Literal["auto", "int8", "bf16", "fp16", "fp32"]
 """Type of convolutions and matrix products.
 
-"auto" is bf16 where the hardware multiplies it, or int8 where that is calibrated, right and faster.
+"auto" is bf16 where the hardware multiplies it, or int8 where that is calibrated, right and faster;
+fp16 in TensorRT, and on GPUs that multiply it but not bf16. "fp16" is for CUDA devices only.
 """
 
-RuntimeName = Literal["auto", "eager", "inductor", "openvino"]
+RuntimeName = Literal["auto", "eager", "inductor", "openvino", "tensorrt"]
+
+
+_TYPES: Final[Mapping[str, torch.dtype | None]] = {
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp32": None,
+}
+_FIRST_TENSOR_CORES = (7, 0)  # compute capability of the first GPUs that multiply fp16 faster
 
 
 class RuntimeUnavailableError(ValueError):
@@ -31,13 +40,24 @@ class NeverAvailableError(RuntimeUnavailableError):
     """A runtime that will never run this network here, unless versions or files change."""
 
 
-def is_bf16(precision: Precision, device: torch.device) -> bool:
-    """Whether a network on ``device`` is to compute in bfloat16; for "int8", what is left of it."""
-    if precision in ("bf16", "fp32"):
-        return precision == "bf16"
+def half_type(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The 16-bit type that a network on ``device`` is to compute in, or None for float32.
+
+    For "int8" it is that of whatever is not computed in integers.
+
+    Raises:
+        ValueError: "fp16" is asked for on another device than a GPU.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(
+            f"precision is 'fp16' on {device}; expected 'auto', 'int8', 'bf16' or 'fp32' there: "
+            "half precision is for CUDA devices"
+        )
+    if precision in _TYPES:
+        return _TYPES[precision]
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and _has_bf16_instructions()
+        return _half_type_of_gpu(device)
+    return torch.bfloat16 if device.type == "cpu" and _has_bf16_instructions() else None
 
 
 def check_inputs(inputs: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]) -> None:
@@ -59,6 +79,14 @@ def has_int8_instructions() -> bool:
     if platform.machine() not in {"x86_64", "AMD64"}:
         return False
     return bool(torch.cpu._is_vnni_supported())
+
+
+def _half_type_of_gpu(device: torch.device) -> torch.dtype | None:
+    """bf16 where a GPU multiplies it, for its range; else fp16 where it has tensor cores."""
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    has_tensor_cores = torch.cuda.get_device_capability(device) >= _FIRST_TENSOR_CORES
+    return torch.float16 if has_tensor_cores else None
 
 
 def _has_bf16_instructions() -> bool:

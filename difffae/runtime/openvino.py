@@ -37,7 +37,7 @@ from difffae.runtime.network import (
     Precision,
     RuntimeUnavailableError,
     check_inputs,
-    is_bf16,
+    half_type,
 )
 from difffae.runtime.quantization import Calibration, insert_quantizers, name_stably
 from difffae.runtime.quantization import example_inputs as drawn_inputs
@@ -183,12 +183,11 @@ def import_openvino() -> ModuleType:
 def _device_settings(config: OpenVinoConfig) -> dict[str, str | int | bool]:
     """Properties of OpenVINO's CPU device: one stream, few threads, pinned to no core."""
     threads = min(config.num_threads, len(os.sched_getaffinity(0)))
+    half = half_type(config.precision, torch.device("cpu"))
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": (
-            "bf16" if is_bf16(config.precision, torch.device("cpu")) else "f32"
-        ),
+        "INFERENCE_PRECISION_HINT": "f32" if half is None else "bf16",
         "ENABLE_CPU_PINNING": False,
     }
 

@@ -1,6 +1,6 @@
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from PIL import Image
 
 from difffae.face.mediapipe import MediaPipeTracker
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError, pick_face
+from difffae.runtime import RuntimeName
 from streamer.engine import (
     EngineSettings,
+    Runtime,
     driver_errors,
     find_model,
     load_engine,
@@ -119,3 +121,7 @@ def test_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text("model: [")
     with pytest.raises(ModelError, match=r"cannot load model .*mine on cpu: "):
         load_engine(EngineSettings(model=str(folder)))
+
+
+def test_the_runtimes_offered_are_those_of_the_model() -> None:
+    assert get_args(Runtime) == get_args(RuntimeName)

@@ -40,6 +40,17 @@ def test_coefficients_keep_unit_variance_and_float64(zero_snr: NoiseSchedule) ->
     assert torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-15)
 
 
+def test_coefficients_of_one_timestep_are_not_uploaded(zero_snr: NoiseSchedule) -> None:
+    like = torch.zeros(1, 4, 2, 2, dtype=torch.float16, device="meta")
+    alpha, sigma = zero_snr.coefficients(500, like)
+    assert {(each.device.type, each.dtype, each.ndim) for each in (alpha, sigma)} == {
+        ("cpu", torch.float16, 0)
+    }
+    clean = zero_snr.x0_from_v(like, like, 500)
+    assert (clean.device.type, clean.dtype, clean.shape) == ("meta", torch.float16, like.shape)
+    assert zero_snr.coefficients(torch.tensor([500]), like)[0].device.type == "meta"
+
+
 def test_zero_terminal_snr_keeps_the_first_level_and_ends_in_pure_noise(
     plain: NoiseSchedule, zero_snr: NoiseSchedule
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,11 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime import RuntimeUnavailableError, compile_network
+from difffae.runtime import RuntimeName, RuntimeUnavailableError, compile_network
+from difffae.runtime import compile as compile_module
 from difffae.runtime import openvino as openvino_runtime
+from difffae.runtime import tensorrt as tensorrt_runtime
+from difffae.runtime.compile import automatic_runtimes
 from difffae.runtime.eager import EagerNetwork
-from difffae.runtime.network import is_bf16
+from difffae.runtime.network import half_type
 from difffae.runtime.openvino import OpenVinoNetwork
+from difffae.runtime.tensorrt import TensorRtNetwork
+from stub_tensorrt import StubTensorRt
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO")
 
@@ -71,7 +77,7 @@ def test_eager_is_chosen_by_name(one_head: nn.Module, image: Tensor) -> None:
 
 
 def test_unknown_runtime_is_refused(one_head: nn.Module, image: Tensor) -> None:
-    with pytest.raises(ValueError, match="runtime is 'onnx'; expected 'auto'"):
+    with pytest.raises(ValueError, match=r"runtime is 'onnx'; expected one of \('auto', .*rt'\)"):
         compile_network(one_head, (image,), runtime="onnx")  # type: ignore[arg-type]
 
 
@@ -90,6 +96,87 @@ def test_precision_follows_the_instructions_of_the_cpu(
     monkeypatch.setattr("platform.machine", lambda: machine)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_supported)
     cpu = torch.device("cpu")
-    assert is_bf16("auto", cpu) is expected
-    assert is_bf16("bf16", cpu) is True
-    assert is_bf16("fp32", cpu) is False
+    assert half_type("auto", cpu) is (torch.bfloat16 if expected else None)
+    assert half_type("int8", cpu) is (torch.bfloat16 if expected else None)
+    assert half_type("bf16", cpu) is torch.bfloat16
+    assert half_type("fp32", cpu) is None
+
+
+@pytest.mark.parametrize(
+    ("is_supported", "capability", "expected"),
+    [(True, (8, 9), torch.bfloat16), (False, (7, 5), torch.float16), (False, (6, 1), None)],
+)
+def test_precision_follows_the_tensor_cores_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+    is_supported: bool,
+    capability: tuple[int, int],
+    expected: torch.dtype | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **given: is_supported)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    gpu = torch.device("cuda")
+    assert half_type("auto", gpu) is expected
+    assert half_type("fp16", gpu) is torch.float16
+    assert half_type("fp32", gpu) is None
+
+
+@pytest.mark.parametrize("runtime", ["auto", "eager", "inductor", "openvino"])
+@pytest.mark.usefixtures("cache")
+def test_half_precision_of_a_cpu_is_refused(
+    one_head: nn.Module, image: Tensor, runtime: RuntimeName
+) -> None:
+    if runtime in ("auto", "openvino"):
+        pytest.importorskip("openvino")
+    with pytest.raises(ValueError, match="precision is 'fp16' on cpu; expected 'auto'"):
+        compile_network(one_head, (image,), runtime=runtime, precision="fp16")
+
+
+def test_auto_measures_tensorrt_on_a_gpu_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.device("cuda")
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
+    assert automatic_runtimes(gpu) == ("inductor", "eager")
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", StubTensorRt().module())
+    assert automatic_runtimes(gpu) == ("tensorrt", "inductor", "eager")
+    assert automatic_runtimes(torch.device("cpu")) == ("openvino", "eager")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:copyreg")
+@pytest.mark.usefixtures("cache")
+def test_tensorrt_is_chosen_by_name(
+    one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", StubTensorRt().module())
+    monkeypatch.setattr(tensorrt_runtime, "_DEVICE", "cpu")
+    network = compile_network(one_head, (image,), runtime="tensorrt", precision="fp32")
+    assert isinstance(network, TensorRtNetwork)
+    torch.testing.assert_close(network(image), one_head(image), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        (RuntimeError("no converter"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+    ],
+)
+def test_auto_runs_by_another_runtime_with_one_line_where_no_engine_can_be_built(
+    one_head: nn.Module,
+    image: Tensor,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: RuntimeError,
+    is_kept: bool,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", StubTensorRt(build_error=error).module())
+    monkeypatch.setattr(tensorrt_runtime, "_DEVICE", "cpu")
+    monkeypatch.setattr(compile_module, "automatic_runtimes", lambda device: ("tensorrt", "eager"))
+    network = compile_network(one_head, (image,), precision="fp32")
+    assert isinstance(network, EagerNetwork)
+    lines = [each.getMessage() for each in caplog.records if each.name.startswith("difffae")]
+    assert lines[1:] == [
+        f"TensorRT cannot build OneHead: {error}; OneHead runs in another runtime instead"
+    ]
+    assert cache.joinpath("choices").exists() is is_kept
