@@ -113,7 +113,7 @@ def load_module(module: nn.Module, path: Path | str, *, expected_sha256: str | N
     Values are cast to the module's own types. On an error the module is left as it was.
 
     Args:
-        module: Network to fill, in place.
+        module: Network to fill, in place; one on the meta device takes the values as its own.
         path: File to read.
         expected_sha256: Hash the file must have; None where no ledger knows the file.
 
@@ -123,7 +123,13 @@ def load_module(module: nn.Module, path: Path | str, *, expected_sha256: str | N
     source = Path(path)
     tensors = load_tensors(source, expected_sha256=expected_sha256)
     _check_fits(module, tensors, source)
-    module.load_state_dict(tensors, strict=True)
+    wanted = module.state_dict()
+    if any(tensor.is_meta for tensor in wanted.values()):
+        # Copies: what was read is the file's own memory, which follows the file where it changes.
+        own = {name: tensor.to(wanted[name].dtype, copy=True) for name, tensor in tensors.items()}
+        module.load_state_dict(own, strict=True, assign=True)
+    else:
+        module.load_state_dict(tensors, strict=True)
 
 
 def sha256(path: Path | str) -> str:

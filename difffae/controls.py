@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from difffae.diffusion.warm_start import WarmStart
 from difffae.face.edit import Edit
 from difffae.face.lamp import AddedLight
 from difffae.face.parameters import Motion
@@ -29,6 +30,7 @@ class Controls:
         edit: attributes from elsewhere than the driver, and by number.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
+        warm_start: how a frame starts from the last one's latent; None: each from pure noise.
     """
 
     motion: Motion = "relative"
@@ -47,6 +49,7 @@ class Controls:
     edit: Edit = field(default_factory=Edit)
     num_steps: int = 1
     seed: int = 0
+    warm_start: WarmStart | None = None
 
     def __post_init__(self) -> None:
         """Check the values.

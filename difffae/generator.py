@@ -23,8 +23,9 @@ from difffae.arrays import (
 )
 from difffae.config import NUM_MASKS, ModelConfig
 from difffae.diffusion.parameterization import Parameterization
-from difffae.diffusion.sampler import sample_dpm_solver
+from difffae.diffusion.sampler import Denoise, sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule
+from difffae.diffusion.warm_start import Trail, WarmStart, can_follow
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
 from difffae.model.denoiser import Denoiser
@@ -55,6 +56,21 @@ class Generated:
 
     image: ImageU8
     alpha: MaskF32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How latents are sampled.
+
+    Attributes:
+        num_steps: sampler steps.
+        seed: of the noise.
+        warm_start: how to start from the last frame; None: never.
+    """
+
+    num_steps: int = 1
+    seed: int = 0
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,12 +204,44 @@ class Generator:
         self, condition: Condition, source: SourceTokens, *, num_steps: int, seed: int
     ) -> Latents:
         """Sample the driven face's latent by DPM-Solver++; a seed's noise is always the same."""
-        prior = self.encode_latent(condition.composite)
+        sampling = Sampling(num_steps=num_steps, seed=seed)
+        return self.follow(condition, source, None, sampling).latent
+
+    def follow(
+        self, condition: Condition, source: SourceTokens, trail: Trail | None, sampling: Sampling
+    ) -> Trail:
+        """Sample the driven face's latent, from where the last frame ended if it may.
+
+        Args:
+            condition: of this frame.
+            source: the portrait's.
+            trail: what the last frame left; None before the first.
+            sampling: steps, seed, and whether to start warm.
+
+        Returns:
+            What this frame leaves for the next, its latent above all.
+        """
+        prior, noise = self.encode_latent(condition.composite), self._noise(sampling.seed)
+        denoise, start = self._denoise(condition, source, prior), sampling.warm_start
+        first, num_warm = None, 0
+        if trail is not None and start is not None and can_follow(trail, prior, source, start):
+            first, num_warm = start.timestep, trail.num_warm + 1
+            noise = self._schedule.add_noise(trail.latent, noise, first)
+        with torch.inference_mode():
+            latent = sample_dpm_solver(
+                denoise, noise, self._schedule, num_steps=sampling.num_steps, first=first
+            )
+        return Trail(latent=latent, prior=prior, source=source, num_warm=num_warm)
+
+    def _noise(self, seed: int) -> Latents:
+        generator = torch.Generator().manual_seed(seed)
+        return _upload(torch.randn(self._noise_shape, generator=generator), self._device)
+
+    def _denoise(self, condition: Condition, source: SourceTokens, prior: Latents) -> Denoise:
+        """The denoiser, told all but the noisy latent and its level."""
         factor = self._config.image_size // prior.shape[-1]
         masks = F.avg_pool2d(self._masks(condition), factor)
         given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
-        generator = torch.Generator().manual_seed(seed)
-        noise = _upload(torch.randn(self._noise_shape, generator=generator), self._device)
 
         def denoise(x_t: Tensor, t: int) -> Tensor:
             shown = self._parameterization.network_input(x_t, prior, t)
@@ -201,8 +249,7 @@ class Generator:
             output = cast(Tensor, self._predict(shown, time, given, source.slots, source.identity))
             return self._parameterization.x0(output, x_t, prior, t)
 
-        with torch.inference_mode():
-            return sample_dpm_solver(denoise, noise, self._schedule, num_steps=num_steps)
+        return denoise
 
     def decode(self, latent: Latents, condition: Condition) -> Generated:
         """The picture of a latent, the decoder being shown the condition."""

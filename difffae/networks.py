@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from difffae.checkpoint import load_module
@@ -71,7 +72,8 @@ def load_networks(
         WeightsError: a file is missing, damaged, of another model or of another hash.
         LicensedFileError: ArcFace is asked for and its file cannot be used.
     """
-    networks = build_networks(config)
+    with torch.device("meta"):  # to draw random weights first took longer than to read the files
+        networks = build_networks(config)
     for name, network in networks.items():
         file = f"{name}.safetensors"
         load_module(network, folder / file, expected_sha256=hashes.get(file))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from difffae.arrays import ImageU8, Lighting, MaskF32, MaskU8, Points3
 from difffae.config import ModelConfig
 from difffae.controls import Controls
+from difffae.diffusion.warm_start import Trail as Trail
 from difffae.face.company import Company, is_same_person
 from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
@@ -29,7 +30,7 @@ from difffae.face.scene import Scene
 from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import full_layers
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
-from difffae.generator import Generated, Generator
+from difffae.generator import Generator, Sampling
 from difffae.paste_back import lay_into, paste_back
 from difffae.source import Source as Source
 from difffae.source import digest_of, redress
@@ -43,11 +44,13 @@ class StreamState:
         motion: of the driver and of the source's face.
         lighting: the driver's, as last seen; None before.
         company: who else was in the picture at the last look.
+        trail: of the last frame that `reenact` painted; who paints apart keeps it apart.
     """
 
     motion: MotionState = field(default_factory=MotionState)
     lighting: Lighting | None = None
     company: Company = field(default_factory=Company)
+    trail: Trail | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +77,14 @@ class Reenacted:
         is_tracked: False where the driver's frame showed no face and motion is held or fading.
         is_in_company: whether at the last look (see `Pipeline.look_around`) other faces of
             comparable size were in the driver's frame.
+        trail: what the next `paint` may start from; None where the controls ask for no warm start.
     """
 
     image: ImageU8
     mask: MaskU8
     is_tracked: bool
     is_in_company: bool = False
+    trail: Trail | None = None
 
 
 class Pipeline:
@@ -201,7 +206,8 @@ class Pipeline:
     ) -> tuple[Reenacted, StreamState]:
         """Edit the portrait as this frame of the driver asks; returns that and the next state."""
         prepared, state = self.prepare(frame, source, state, controls)
-        return self.paint(prepared, source, controls), state
+        made = self.paint(prepared, source, controls, state.trail)
+        return made, replace(state, trail=made.trail)
 
     def prepare(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -215,10 +221,24 @@ class Pipeline:
         )
         return prepared, state
 
-    def paint(self, prepared: Prepared, source: Source, controls: Controls) -> Reenacted:
-        """The second half of `reenact`; another thread may do it while the next is prepared."""
+    def paint(
+        self,
+        prepared: Prepared,
+        source: Source,
+        controls: Controls,
+        trail: Trail | None = None,
+    ) -> Reenacted:
+        """The second half of `reenact`; another thread may do it while the next is prepared.
+
+        Args:
+            prepared: the frame.
+            source: the portrait.
+            controls: as the frame was prepared with.
+            trail: of the frame painted last, for a warm start; None: start from pure noise.
+        """
         condition = prepared.condition
-        generated = self._generate(condition, source, controls)
+        left = self._sample(condition, source, controls, trail)
+        generated = self._generator.decode(left.latent, condition)
         patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
         image, mask = lay_into(source.image, patch, edited, source.crop_box)
         return Reenacted(
@@ -226,6 +246,7 @@ class Pipeline:
             mask=mask,
             is_tracked=prepared.is_tracked,
             is_in_company=prepared.is_in_company,
+            trail=None if controls.warm_start is None else left,
         )
 
     def skip(
@@ -304,7 +325,8 @@ class Pipeline:
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
         """The networks alone: the generated crop of a condition."""
-        return self._generate(condition, source, controls).image
+        latent = self._sample(condition, source, controls, None).latent
+        return self._generator.decode(latent, condition).image
 
     def reconstruct(self, image: ImageU8, condition: Condition, source: Source) -> ImageU8:
         """A true crop's own latent, decoded with the condition: the ceiling of the sampler."""
@@ -329,11 +351,13 @@ class Pipeline:
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
 
-    def _generate(self, condition: Condition, source: Source, controls: Controls) -> Generated:
-        latent = self._generator.sample(
-            condition, source.tokens, num_steps=controls.num_steps, seed=controls.seed
+    def _sample(
+        self, condition: Condition, source: Source, controls: Controls, trail: Trail | None
+    ) -> Trail:
+        sampling = Sampling(
+            num_steps=controls.num_steps, seed=controls.seed, warm_start=controls.warm_start
         )
-        return self._generator.decode(latent, condition)
+        return self._generator.follow(condition, source.tokens, trail, sampling)
 
     def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
         if not controls.edit.moves_face:

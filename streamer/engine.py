@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from difffae.pipeline import Reenacted as Reenacted
     from difffae.pipeline import Source as Source
     from difffae.pipeline import StreamState as StreamState
+    from difffae.pipeline import Trail as Trail
 
 
 Runtime = Literal["auto", "eager", "inductor", "openvino", "tensorrt"]
@@ -70,8 +71,17 @@ class Reenactor(Protocol):
         """All of a frame's work that the next frame waits for."""
         ...
 
-    def paint(self, prepared: "Prepared", source: "Source", controls: "Controls") -> "Reenacted":
-        """The portrait as the frame's face moves it; may run beside the next `prepare`."""
+    def paint(
+        self,
+        prepared: "Prepared",
+        source: "Source",
+        controls: "Controls",
+        trail: "Trail | None" = None,
+    ) -> "Reenacted":
+        """The portrait as the frame's face moves it; may run beside the next `prepare`.
+
+        The trail is of the frame painted before, which a warm start begins with.
+        """
         ...
 
     def skip(
@@ -93,6 +103,7 @@ class EngineSettings:
         model: a bundled name, or a folder with config.yaml and safetensors.
         controls: what a person on camera may change while streaming.
         seed: of the noise.
+        warm_start: whether each frame starts from the one before.
     """
 
     model: str = "lite-256"
@@ -100,6 +111,7 @@ class EngineSettings:
     runtime: Runtime = "auto"
     controls: LiveControls = field(default_factory=LiveControls)
     seed: int = 0
+    warm_start: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +121,26 @@ class Engine:
     Attributes:
         beside: makes one more reenactor of the same networks, for use in another thread at the same
             time; None where there can be only one.
+        encode_kept: `Reenactor.encode_source` whose answers stay on the disk for later runs; None
+            where there is none.
     """
 
     reenactor: Reenactor
     controls: "Controls"
     beside: Callable[[], Reenactor] | None = None
+    encode_kept: Callable[..., "Source"] | None = None
 
     def make_encoder(self) -> Reenactor:
         """What portraits are encoded with while `reenactor` is busy with frames."""
         return self.reenactor if self.beside is None else self.beside()
+
+    def encode_source(
+        self, image: NDArray[np.uint8], *, face: int | None, is_kept: bool
+    ) -> "Source":
+        """See `Reenactor.encode_source`; kept ones come from the disk, and are left there."""
+        if is_kept and self.encode_kept is not None:
+            return self.encode_kept(image, face=face)
+        return self.reenactor.encode_source(image, face=face)
 
 
 def find_model(model: str) -> Path:
@@ -167,9 +190,11 @@ def load_engine(settings: EngineSettings) -> Engine:
 
 def _load(settings: EngineSettings) -> Engine:
     from difffae import load_pipeline
+    from difffae.loading import find_folder
     from difffae.runtime.threads import num_stage_threads
+    from difffae.source_cache import SourceCache
 
-    controls = model_controls(settings.controls, settings.seed)
+    controls = model_controls(settings.controls, settings.seed, is_warm=settings.warm_start)
     try:
         pipeline = load_pipeline(
             settings.model,
@@ -181,12 +206,21 @@ def _load(settings: EngineSettings) -> Engine:
         raise ModelError(
             f"cannot load model {settings.model} on {settings.device}: {_first_line(error)}"
         ) from error
-    return Engine(reenactor=pipeline, controls=controls, beside=pipeline.beside)
+    kept = SourceCache(
+        pipeline, find_folder(settings.model), device=settings.device, settings=(settings.runtime,)
+    )
+    return Engine(
+        reenactor=pipeline,
+        controls=controls,
+        beside=pipeline.beside,
+        encode_kept=kept.encode_source,
+    )
 
 
-def model_controls(controls: LiveControls, seed: int) -> "Controls":
+def model_controls(controls: LiveControls, seed: int, *, is_warm: bool = False) -> "Controls":
     """What a session's controls are to the model; mirroring is done before it."""
     from difffae import Controls
+    from difffae.diffusion.warm_start import WarmStart
 
     return Controls(
         motion=controls.motion,
@@ -202,6 +236,7 @@ def model_controls(controls: LiveControls, seed: int) -> "Controls":
         light_strength=controls.light_strength,
         num_steps=controls.steps,
         seed=seed,
+        warm_start=WarmStart() if is_warm else None,
     )
 
 

@@ -32,7 +32,7 @@ from streamer.live import (
 )
 
 if TYPE_CHECKING:
-    from streamer.engine import Controls, Reenactor, Source, StreamState
+    from streamer.engine import Controls, Reenactor, Source, StreamState, Trail
 
 MAX_SIDE_PX = 720
 """A portrait is scaled down to this before it is edited: what a video call shows."""
@@ -52,6 +52,7 @@ class _Session:
     state: "StreamState"
     controls: "Controls"
     num_processed: int = 0
+    trail: "Trail | None" = None  # of the frame painted last; the painting thread's alone
     is_reference_wanted: bool = False
     recent: deque[Picture] = field(default_factory=lambda: deque(maxlen=_KEPT_FRAMES))
 
@@ -71,6 +72,7 @@ class PipelineEngine:
         self._one_encoding = threading.Lock()
         self._choosing = threading.Lock()  # which portraits are kept, and which one a session has
         self._seed = engine.controls.seed
+        self._is_warm = engine.controls.warm_start is not None
         self._clock = clock
         self._portraits: dict[str, Source] = {}
         self._sessions: dict[str, _Session] = {}
@@ -153,7 +155,8 @@ class PipelineEngine:
 
         def finish() -> LiveResult:
             painting = self._clock()
-            made = self._reenactor.paint(prepared, source, controls)
+            made = self._reenactor.paint(prepared, source, controls, live.trail)
+            live.trail = made.trail
             all_times = {**times, "painting": painting, "model_done": self._clock()}
             face: FaceState = "lost"
             if made.is_tracked:
@@ -201,7 +204,7 @@ class PipelineEngine:
         return source
 
     def _controls(self, controls: LiveControls) -> "Controls":
-        return model_controls(controls, self._seed)
+        return model_controls(controls, self._seed, is_warm=self._is_warm)
 
 
 def load_live_engine(settings: EngineSettings) -> PipelineEngine:

@@ -142,11 +142,13 @@ def to_job(given: argparse.Namespace) -> Job:
             runtime=given.runtime,
             controls=_controls(given),
             seed=given.seed,
+            warm_start=given.warm_start,
         ),
         reference=given.reference,
         face=given.face,
         can_overwrite=given.overwrite,
         can_resume=given.resume,
+        keeps_source=not given.forget_source,
         signing=_signing(given),
     )
 
@@ -219,6 +221,7 @@ def _parser() -> Parser:
     )
     _add_controls(parser)
     add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
+    add("--warm-start", action="store_true", help="start each frame from the one before it")
     add("--seed", type=_whole(0), default=0, help="the same seed gives the same video")
     add(
         "--device",
@@ -233,6 +236,12 @@ def _parser() -> Parser:
     add("--mask-out", type=Path, metavar="FILE", help="also write a video of the edited pixels")
     add("--overwrite", action="store_true", help="replace what is there")
     add("--resume", action="store_true", help="go on where an interrupted run stopped")
+    add(
+        "--forget-source",
+        action="store_true",
+        help="leave nothing of the portrait in the cache folder (DIFFFAE_CACHE); the next run with "
+        "it starts slower",
+    )
     add("--no-sign", action="store_true", help="leave out the signed label (C2PA)")
     add(
         "--certificate",

@@ -29,7 +29,7 @@ from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.partial import PartialRun, file_hash
 from streamer.portrait import read_portrait
 from streamer.provenance import Statement, check_can_sign, sign_mp4
-from streamer.segment import EncoderSettings, SegmentSeries, View
+from streamer.segment import SEGMENT_FRAMES, EncoderSettings, SegmentSeries, View
 from streamer.video_file import (
     DriverFrame,
     DriverInfo,
@@ -60,6 +60,8 @@ class Job:
         reference: frame number, None for the first frame with a face, or "auto": the frame of the
             first seconds most like the portrait, and the first with a face where none shows one.
         face: which face of the portrait, counted from 1, left to right; None when there is one.
+        keeps_source: whether what the portrait alone decides stays in the user's cache folder for
+            later runs.
         signing: with which certificate the outputs are labelled; None leaves them unlabelled.
     """
 
@@ -71,6 +73,7 @@ class Job:
     face: int | None = None
     can_overwrite: bool = False
     can_resume: bool = False
+    keeps_source: bool = True
     signing: SigningSettings | None = None
 
     @property
@@ -245,6 +248,7 @@ def _made_from(job: Job) -> dict[str, str]:
         "runtime": job.engine.runtime,
         **{name: str(value) for name, value in asdict(job.engine.controls).items()},
         "seed": str(job.engine.seed),
+        "warm start": str(job.engine.warm_start),
         "reference": str(job.reference),
         "face": str(job.face),
         "outputs": ", ".join(job.outputs),
@@ -268,7 +272,7 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     """All frames the run still lacks; returns the driver's undecodable packets."""
     job, model, controls = inputs.job, engine.reenactor, engine.controls
     with portrait_errors(job.source):
-        source = model.encode_source(inputs.portrait, face=job.face)
+        source = engine.encode_source(inputs.portrait, face=job.face, is_kept=job.keeps_source)
     state = model.open_stream(source, controls)
     state = _with_reference(inputs, engine, source, state)
     settings = EncoderSettings(time_base=inputs.info.time_base, rate=inputs.info.rate)
@@ -291,9 +295,14 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
         closing(read_ahead(prepare(frames), "prepare")) as prepared_frames,
         SegmentSeries(run, settings, job.outputs) as series,
     ):
+        trail = None
         for frame, prepared in prepared_frames:
+            if frame.index % SEGMENT_FRAMES == 0:
+                trail = None  # where a run may be resumed, nothing is known of earlier frames
             if prepared is not None:
-                series.add(frame, model.paint(prepared, source, controls))
+                made = model.paint(prepared, source, controls, trail)
+                trail = made.trail
+                series.add(frame, made)
             on_frame(frame.index + 1, total, prepared is not None)
         series.finish()
         return reader.num_damaged

@@ -127,6 +127,7 @@ class FakeReenacted:
     image: Image
     mask: Image
     is_tracked: bool
+    trail: int | None = None
 
 
 class FakeReenactor:
@@ -139,6 +140,7 @@ class FakeReenactor:
         self.num_reenacted = 0
         self.num_skipped = 0
         self.auto_frames: list[Image] = []
+        self.trails: list[int | None] = []
         self._before_frame = before_frame
 
     def encode_source(self, image: Image, *, face: int | None = None) -> FakeSource:
@@ -170,7 +172,10 @@ class FakeReenactor:
         shift = round(state.level - state.reference)
         return FakePrepared(shift=shift, is_tracked=has_face(frame)), state
 
-    def paint(self, prepared: FakePrepared, source: FakeSource, controls: Any) -> FakeReenacted:
+    def paint(
+        self, prepared: FakePrepared, source: FakeSource, controls: Any, trail: int | None = None
+    ) -> FakeReenacted:
+        self.trails.append(trail)
         if self._before_frame is not None:
             self._before_frame(self.num_reenacted + self.num_skipped)
         self.num_reenacted += 1
@@ -178,7 +183,9 @@ class FakeReenactor:
         image = np.roll(source.image, shift, axis=1)
         mask = np.zeros(image.shape[:2], np.uint8)
         mask[: image.shape[0] // 2] = 255
-        return FakeReenacted(image=image, mask=mask, is_tracked=prepared.is_tracked)
+        return FakeReenacted(
+            image=image, mask=mask, is_tracked=prepared.is_tracked, trail=self.num_reenacted
+        )
 
     def skip(self, frame: Image, source: FakeSource, state: FakeState, controls: Any) -> FakeState:
         self.num_skipped += 1

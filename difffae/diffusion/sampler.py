@@ -39,6 +39,7 @@ def sample_dpm_solver(
     *,
     num_steps: int,
     order: int = 2,
+    first: int | None = None,
 ) -> Tensor:
     """Integrate the probability-flow ODE from noise to a clean sample by DPM-Solver++.
 
@@ -46,20 +47,21 @@ def sample_dpm_solver(
 
     Args:
         denoise: Predicts x0; called once per step, from the noisiest timestep on.
-        noise: Standard normal noise (B, ...).
+        noise: Standard normal noise (B, ...); with ``first``, a sample of that noise level.
         schedule: Noise levels to walk down.
         num_steps: Number of calls of ``denoise``.
         order: 1 (equal to DDIM with eta 0) or 2 (multistep midpoint, "2M").
+        first: Timestep to start at; None: the noisiest.
 
     Returns:
         A clean sample of the shape of ``noise``.
 
     Raises:
-        ValueError: If ``order`` or ``num_steps`` is out of range.
+        ValueError: If ``order``, ``num_steps`` or ``first`` is out of range.
     """
     if order not in (1, 2):
         raise ValueError(f"order is {order}; expected 1 or 2")
-    timesteps = schedule.trailing_timesteps(num_steps)
+    timesteps = schedule.trailing_timesteps(num_steps, first)
     levels = [*(_level(schedule, t) for t in timesteps), _CLEAN]
     x = noise
     previous: Tensor | None = None

@@ -81,13 +81,19 @@ class NoiseSchedule:
         """
         return float(torch.log(self.alphas[t]) - torch.log(self.sigmas[t]))
 
-    def trailing_timesteps(self, num_steps: int) -> list[int]:
+    def trailing_timesteps(self, num_steps: int, first: int | None = None) -> list[int]:
         """Evenly spaced timesteps that start at the noisiest one: 4 -> 999, 749, 499, 249.
 
+        Args:
+            num_steps: How many.
+            first: Timestep to start at instead.
+
         Raises:
-            ValueError: If ``num_steps`` is not within 1..T.
+            ValueError: If ``first`` is no timestep, or ``num_steps`` not within 1..first + 1.
         """
-        total = self.num_timesteps
+        total = self.num_timesteps if first is None else first + 1
+        if not 1 <= total <= self.num_timesteps:
+            raise ValueError(f"first is {first}; expected 0..{self.num_timesteps - 1}")
         if not 1 <= num_steps <= total:
             raise ValueError(f"num_steps is {num_steps}; expected a whole number in 1..{total}")
         return [round(total - index * total / num_steps) - 1 for index in range(num_steps)]

@@ -281,3 +281,26 @@ def test_hash_comes_from_the_ledger_beside_the_file(tmp_path: Path) -> None:
         WeightsError, match=r"other\.safetensors is not in .*knows net\.safetensors"
     ):
         find_sha256(tmp_path, "other.safetensors")
+
+
+def test_a_network_on_the_meta_device_takes_values_in_its_own_type(tmp_path: Path) -> None:
+    weight = torch.tensor([[0.5, -1.5]], dtype=torch.float16)
+    save_tensors(tmp_path / "w.safetensors", {"weight": weight}, {})
+    with torch.device("meta"):
+        network = nn.Linear(2, 1, bias=False)
+    load_module(network, tmp_path / "w.safetensors")
+    assert network.weight.dtype == torch.float32
+    assert network.weight.requires_grad
+    assert network(torch.tensor([[2.0, 1.0]])).tolist() == [[-0.5]]
+
+
+def test_values_stay_where_the_file_is_written_over_later(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    save_tensors(file, {"weight": torch.tensor([[0.5, -1.5]])}, {})
+    with torch.device("meta"):
+        network = nn.Linear(2, 1, bias=False)
+    load_module(network, file)
+    with file.open("r+b") as stream:
+        stream.seek(-8, os.SEEK_END)
+        stream.write(bytes(8))
+    assert network.weight.tolist() == [[0.5, -1.5]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from difffae.checkpoint import WeightsError
+from difffae.checkpoint import WeightsError, load_tensors
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.licensed import LicensedFileError
 from difffae.generator import Generator, Placement
@@ -89,3 +89,15 @@ def test_one_global_token_reaches_the_compiled_denoiser(paper: ModelConfig) -> N
     image = np.full((256, 256, 3), 90, np.uint8)
     tokens = generator.encode_source(image, np.zeros((112, 112, 3), np.uint8))
     assert tokens.slots.shape == (1, 1, 48)
+
+
+def test_loading_takes_the_files_values_without_drawing_random_ones_first(
+    model_folder: Path, config: ModelConfig
+) -> None:
+    before = torch.get_rng_state()
+    networks = load_networks(model_folder, config, {})
+    assert torch.equal(torch.get_rng_state(), before)
+    for name, network in networks.items():
+        values = load_tensors(model_folder / f"{name}.safetensors")
+        for part, tensor in network.state_dict().items():
+            assert torch.equal(tensor, values[part])

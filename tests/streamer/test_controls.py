@@ -91,3 +91,8 @@ def test_what_cannot_be_is_refused_in_one_short_sentence(
     with pytest.raises(ControlError, match=r"^[^\n]{1,300}$") as raised:
         controls.changed(values)
     assert said in str(raised.value)
+
+
+def test_frames_start_warm_only_where_that_is_asked_for() -> None:
+    assert model_controls(LiveControls(), 0).warm_start is None
+    assert model_controls(LiveControls(), 0, is_warm=True).warm_start is not None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import cv2
@@ -173,12 +173,34 @@ class CountingReenactor:
     def prepare(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[None, None]:
         return None, None
 
-    def paint(self, prepared: None, source: Any, controls: Any) -> Any:
-        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False)
+    def paint(self, prepared: None, source: Any, controls: Any, trail: Any = None) -> Any:
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False, trail=None)
+
+
+def test_a_session_hands_each_frames_trail_to_its_own_next_frame() -> None:
+    class Leaving(CountingReenactor):
+        given: ClassVar[list[Any]] = []
+
+        def paint(self, prepared: None, source: Any, controls: Any, trail: Any = None) -> Any:
+            self.given.append(trail)
+            return SimpleNamespace(
+                image=source.image, is_tracked=True, is_in_company=False, trail=len(self.given)
+            )
+
+    controls = SimpleNamespace(seed=0, warm_start=None)
+    engine = PipelineEngine(Engine(reenactor=Leaving(), controls=controls))  # type: ignore[arg-type]
+    settings = SessionSettings(portrait=engine.add_portrait(np.full((64, 64, 3), 9, np.uint8)))
+    num_warm_up = len(Leaving.given)
+    for name in ("one", "two"):
+        engine.open(name, settings)
+    frame = timed(np.zeros((8, 8, 3), np.uint8), 0)
+    first, second = engine.prepare("one", frame), engine.prepare("one", frame)
+    first(), engine.process("two", frame), second()
+    assert Leaving.given[num_warm_up:] == [None, None, num_warm_up + 1]
 
 
 def test_portraits_that_nobody_shows_are_forgotten_past_the_limit() -> None:
-    model = Engine(reenactor=CountingReenactor(), controls=SimpleNamespace(seed=0))  # type: ignore[arg-type]
+    model = Engine(reenactor=CountingReenactor(), controls=SimpleNamespace(seed=0, warm_start=None))  # type: ignore[arg-type]
     engine = PipelineEngine(model)
     pictures = [np.full((64, 64, 3), shade, np.uint8) for shade in range(MAX_PORTRAITS + 5)]
     first = engine.add_portrait(pictures[0])

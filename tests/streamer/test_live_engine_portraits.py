@@ -43,12 +43,12 @@ class Reenactor:
     def prepare(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[None, None]:
         return None, None
 
-    def paint(self, prepared: None, source: Any, controls: Any) -> Any:
-        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False)
+    def paint(self, prepared: None, source: Any, controls: Any, trail: Any = None) -> Any:
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False, trail=None)
 
 
 def engine_of(frames: Reenactor, encoder: Reenactor) -> PipelineEngine:
-    controls: Any = SimpleNamespace(seed=0)
+    controls: Any = SimpleNamespace(seed=0, warm_start=None)
     reenactor: Any = frames
     return PipelineEngine(
         Engine(reenactor=reenactor, controls=controls, beside=lambda: encoder)  # type: ignore[arg-type, return-value]

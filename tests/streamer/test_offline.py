@@ -7,12 +7,13 @@ import pytest
 from PIL import Image as PillowImage
 
 from signing_media import users_credentials
+from streamer import offline
 from streamer.controls import LiveControls
 from streamer.engine import EngineSettings
 from streamer.errors import ModelError
 from streamer.offline import default_output, describe, main
 from streamer.partial import file_hash
-from streamer.reenactment import Summary
+from streamer.reenactment import Job, Summary
 from streamer.verify import verify
 from streamer_media import (
     FakeLoader,
@@ -73,7 +74,7 @@ def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
     model = ["--steps", "4", "--seed", "9", "--device", "cuda:1", "--runtime", "eager", "--quiet"]
     face = ["--pose", "false", "--expression", "true", "--eyes", "false", "--mouth", "false"]
     light = ["--light", "driver", "--light-x", "-1", "--light-y", "0.5", "--light-strength", "0.3"]
-    options = [*motion, *model, *face, *light, "--smoothing", "0.1"]
+    options = [*motion, *model, *face, *light, "--smoothing", "0.1", "--warm-start"]
     assert main(given(driver, source, *options), load=loader) == 0
     assert loader.settings == EngineSettings(
         model=str(source.with_name("model")),
@@ -93,8 +94,19 @@ def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
             steps=4,
         ),
         seed=9,
+        warm_start=True,
     )
     assert len(loader.reenactor.auto_frames) == 130
+
+
+def test_a_portrait_is_left_in_the_cache_unless_it_is_to_be_forgotten(
+    driver: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.setattr(offline, "run_with_progress", lambda job, *_, **__: jobs.append(job))
+    for options in ([], ["--forget-source"]):
+        assert main(given(driver, source, *options)) == 0
+    assert [job.keeps_source for job in jobs] == [True, False]
 
 
 def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image as PillowImage
 
 from streamer import segment as segment_module
-from streamer.engine import EngineSettings
+from streamer.engine import Engine, EngineSettings
 from streamer.errors import DriverError, OutputError, PortraitError, ResumeError, StreamerError
 from streamer.reenactment import Job, reenact_file
-from streamer.segment import View
+from streamer.segment import SEGMENT_FRAMES, View
 from streamer.video_file import VideoReader
 from streamer_media import (
     FakeLoader,
@@ -390,3 +390,30 @@ def test_memory_stays_flat_however_long_the_video(tmp_path: Path, source: Path) 
     assert len(pages) == 300
     grown = (pages[-1] - pages[100]) * resource.getpagesize()
     assert grown < 100 * 320 * 240 * 3
+
+
+def test_each_frame_is_given_the_last_ones_trail_within_a_segment(
+    driver: Path, source: Path
+) -> None:
+    """A resumed run begins at a segment: what it paints must not depend on frames before that."""
+    reenactor = FakeReenactor()
+    reenact_file(job_for(driver, source), load=FakeLoader(reenactor))
+    expected = [None if index % SEGMENT_FRAMES == 0 else index for index in range(130)]
+    assert reenactor.trails == expected
+
+
+@pytest.mark.parametrize("keeps_source", [True, False])
+def test_the_source_comes_from_the_disk_where_that_is_allowed(
+    driver: Path, source: Path, keeps_source: bool
+) -> None:
+    reenactor, asked = FakeReenactor(), []
+
+    def encode_kept(image: Any, *, face: int | None) -> Any:
+        asked.append(face)
+        return reenactor.encode_source(image, face=face)
+
+    def load(settings: EngineSettings) -> Engine:
+        return replace(FakeLoader(reenactor)(settings), encode_kept=encode_kept)
+
+    reenact_file(job_for(driver, source, face=1, keeps_source=keeps_source), load=load)
+    assert asked == ([1] if keeps_source else [])

@@ -255,3 +255,24 @@ def test_samplers_refuse_impossible_settings() -> None:
         sample_ddim(_network, _noise(), schedule, num_steps=4, eta=1.5)
     with pytest.raises(ValueError, match="num_steps is 0"):
         sample_dpm_solver(_network, _noise(), schedule, num_steps=0)
+
+
+def test_a_walk_from_an_intermediate_level_is_the_whole_walks_rest() -> None:
+    schedule, shown = NoiseSchedule(ScheduleConfig()), []
+
+    def denoise(x: Tensor, t: int) -> Tensor:
+        shown.append((t, x))
+        return _network(x, t)
+
+    whole = sample_dpm_solver(denoise, _noise(), schedule, num_steps=4, order=1)
+    assert [t for t, _ in shown] == [999, 749, 499, 249]
+    rest = sample_dpm_solver(_network, shown[2][1], schedule, num_steps=2, order=1, first=499)
+    torch.testing.assert_close(rest, whole)
+
+
+def test_a_walk_starts_at_a_timestep_of_the_schedule() -> None:
+    schedule = NoiseSchedule(ScheduleConfig())
+    with pytest.raises(ValueError, match=r"first is 1000; expected 0\.\.999"):
+        sample_dpm_solver(_network, _noise(), schedule, num_steps=1, first=1000)
+    with pytest.raises(ValueError, match=r"num_steps is 3; expected a whole number in 1\.\.2"):
+        sample_dpm_solver(_network, _noise(), schedule, num_steps=3, first=1)
