@@ -205,15 +205,22 @@ class Generator:
     ) -> Latents:
         """Sample the driven face's latent by DPM-Solver++; a seed's noise is always the same."""
         sampling = Sampling(num_steps=num_steps, seed=seed)
-        return self.follow(condition, source, None, sampling).latent
+        prior = self.encode_latent(condition.composite)
+        return self.follow(condition, prior, source, None, sampling).latent
 
     def follow(
-        self, condition: Condition, source: SourceTokens, trail: Trail | None, sampling: Sampling
+        self,
+        condition: Condition,
+        prior: Latents,
+        source: SourceTokens,
+        trail: Trail | None,
+        sampling: Sampling,
     ) -> Trail:
         """Sample the driven face's latent, from where the last frame ended if it may.
 
         Args:
             condition: of this frame.
+            prior: the latent of its composite.
             source: the portrait's.
             trail: what the last frame left; None before the first.
             sampling: steps, seed, and whether to start warm.
@@ -221,7 +228,7 @@ class Generator:
         Returns:
             What this frame leaves for the next, its latent above all.
         """
-        prior, noise = self.encode_latent(condition.composite), self._noise(sampling.seed)
+        noise = self._noise(sampling.seed)
         denoise, start = self._denoise(condition, source, prior), sampling.warm_start
         first, num_warm = None, 0
         if trail is not None and start is not None and can_follow(trail, prior, source, start):

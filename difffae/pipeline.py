@@ -1,13 +1,13 @@
 """The whole of DiffFAE (paper figure 2): encode a source once, reenact it frame after frame."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from difffae.arrays import ImageU8, Lighting, MaskF32, MaskU8, Points3
+from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.config import ModelConfig
 from difffae.controls import Controls
 from difffae.diffusion.warm_start import Trail as Trail
-from difffae.face.company import Company, is_same_person
+from difffae.face.company import is_same_person
 from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
 from difffae.face.identity import align_face, five_points
@@ -34,64 +34,16 @@ from difffae.generator import Generator, Sampling
 from difffae.paste_back import lay_into, paste_back
 from difffae.source import Source as Source
 from difffae.source import digest_of, redress
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamState:
-    """All that one stream remembers between frames.
-
-    Attributes:
-        motion: of the driver and of the source's face.
-        lighting: the driver's, as last seen; None before.
-        company: who else was in the picture at the last look.
-        trail: of the last frame that `reenact` painted; who paints apart keeps it apart.
-    """
-
-    motion: MotionState = field(default_factory=MotionState)
-    lighting: Lighting | None = None
-    company: Company = field(default_factory=Company)
-    trail: Trail | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A frame of the driver, tracked and rendered: what the networks need of it.
-
-    Attributes:
-        condition: what they are told.
-        is_tracked, is_in_company: see `Reenacted`.
-    """
-
-    condition: Condition
-    is_tracked: bool
-    is_in_company: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reenacted:
-    """One output frame.
-
-    Attributes:
-        image: the portrait, its own size, with the edited head.
-        mask: 255 where pixels were edited.
-        is_tracked: False where the driver's frame showed no face and motion is held or fading.
-        is_in_company: whether at the last look (see `Pipeline.look_around`) other faces of
-            comparable size were in the driver's frame.
-        trail: what the next `paint` may start from; None where the controls ask for no warm start.
-    """
-
-    image: ImageU8
-    mask: MaskU8
-    is_tracked: bool
-    is_in_company: bool = False
-    trail: Trail | None = None
+from difffae.stream import Prepared as Prepared
+from difffae.stream import Reenacted as Reenacted
+from difffae.stream import StreamState as StreamState
 
 
 class Pipeline:
     """One model with its tracker; every method is a function of its arguments.
 
     Not for use by two threads at once, as the tracker is not: each has its own, see `beside`. But
-    one may `paint` while another prepares the next frame.
+    others may `paint`, several frames at once, while one prepares the next.
     """
 
     def __init__(
@@ -216,6 +168,7 @@ class Pipeline:
         condition, state = self.condition(frame, source, state, controls)
         prepared = Prepared(
             condition=condition,
+            prior=self._generator.encode_latent(condition.composite),
             is_tracked=state.motion.num_lost == 0,
             is_in_company=bool(state.company.others),
         )
@@ -236,8 +189,8 @@ class Pipeline:
             controls: as the frame was prepared with.
             trail: of the frame painted last, for a warm start; None: start from pure noise.
         """
-        condition = prepared.condition
-        left = self._sample(condition, source, controls, trail)
+        condition, sampling = prepared.condition, _sampling(controls)
+        left = self._generator.follow(condition, prepared.prior, source.tokens, trail, sampling)
         generated = self._generator.decode(left.latent, condition)
         patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
         image, mask = lay_into(source.image, patch, edited, source.crop_box)
@@ -261,7 +214,8 @@ class Pipeline:
         condition = self.render(
             source, self._edited(shown, source, controls), self._light(None, source, controls)
         )
-        prepared = Prepared(condition=condition, is_tracked=True, is_in_company=False)
+        prior = self._generator.encode_latent(condition.composite)
+        prepared = Prepared(condition=condition, prior=prior, is_tracked=True, is_in_company=False)
         return self.paint(prepared, source, controls)
 
     def donor(self, source: Source, state: StreamState | None = None) -> Donor:
@@ -325,7 +279,9 @@ class Pipeline:
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
         """The networks alone: the generated crop of a condition."""
-        latent = self._sample(condition, source, controls, None).latent
+        latent = self._generator.sample(
+            condition, source.tokens, num_steps=controls.num_steps, seed=controls.seed
+        )
         return self._generator.decode(latent, condition).image
 
     def reconstruct(self, image: ImageU8, condition: Condition, source: Source) -> ImageU8:
@@ -350,14 +306,6 @@ class Pipeline:
             smoothing=SmoothingConfig.of(controls.smoothing),
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
-
-    def _sample(
-        self, condition: Condition, source: Source, controls: Controls, trail: Trail | None
-    ) -> Trail:
-        sampling = Sampling(
-            num_steps=controls.num_steps, seed=controls.seed, warm_start=controls.warm_start
-        )
-        return self._generator.follow(condition, source.tokens, trail, sampling)
 
     def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
         if not controls.edit.moves_face:
@@ -396,3 +344,9 @@ class Pipeline:
 
 def _regions(controls: Controls) -> Regions:
     return Regions(eyes=controls.moves_eyes, mouth=controls.moves_mouth)
+
+
+def _sampling(controls: Controls) -> Sampling:
+    return Sampling(
+        num_steps=controls.num_steps, seed=controls.seed, warm_start=controls.warm_start
+    )

@@ -5,9 +5,10 @@ beside the output, so that an interrupted run can go on and ends in the very sam
 """
 
 import errno
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,10 +38,11 @@ from streamer.video_file import (
     check_driver,
     read_ahead,
     read_frame,
+    work_ahead,
 )
 
 if TYPE_CHECKING:
-    from streamer.engine import Prepared, Source, StreamState
+    from streamer.engine import Prepared, Reenacted, Source, StreamState, Trail
 
 AUTO_REFERENCE_S = 10
 """How much of the driver is searched for a reference frame."""
@@ -293,19 +295,43 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
         VideoReader(job.driver) as reader,
         closing(read_ahead(reader.frames(), "decode")) as frames,
         closing(read_ahead(prepare(frames), "prepare")) as prepared_frames,
+        closing(_painted(prepared_frames, engine, source)) as painted_frames,
         SegmentSeries(run, settings, job.outputs) as series,
     ):
-        trail = None
-        for frame, prepared in prepared_frames:
-            if frame.index % SEGMENT_FRAMES == 0:
-                trail = None  # where a run may be resumed, nothing is known of earlier frames
-            if prepared is not None:
-                made = model.paint(prepared, source, controls, trail)
-                trail = made.trail
+        for frame, made in painted_frames:
+            if made is not None:
                 series.add(frame, made)
-            on_frame(frame.index + 1, total, prepared is not None)
+            on_frame(frame.index + 1, total, made is not None)
         series.finish()
         return reader.num_damaged
+
+
+def _painted(
+    frames: Iterator[tuple[DriverFrame, "Prepared | None"]], engine: Engine, source: "Source"
+) -> Generator[tuple[DriverFrame, "Reenacted | None"], None, None]:
+    """The frames' pictures, in order, two being painted at once: one network works for each.
+
+    A warm start needs the frame before, so that then one is painted at a time.
+    """
+    model, controls = engine.reenactor, engine.controls
+    trail: Trail | None = None
+
+    def paint(
+        frame: DriverFrame, prepared: "Prepared | None"
+    ) -> tuple[DriverFrame, "Reenacted | None"]:
+        nonlocal trail
+        if prepared is None:
+            return frame, None
+        if controls.warm_start is None:
+            return frame, model.paint(prepared, source, controls)
+        if frame.index % SEGMENT_FRAMES == 0:
+            trail = None  # where a run may be resumed, nothing is known of earlier frames
+        made = model.paint(prepared, source, controls, trail)
+        trail = made.trail
+        return frame, made
+
+    tasks = (partial(paint, frame, prepared) for frame, prepared in frames)
+    return work_ahead(tasks, "paint", 2 if controls.warm_start is None else 1)
 
 
 def _with_reference(

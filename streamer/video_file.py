@@ -1,7 +1,8 @@
 """A driver video in, upright RGB frames out, one at a time, with their exact time stamps."""
 
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -168,6 +169,28 @@ def read_ahead(items: Iterator[_Item], name: str) -> Generator[_Item, None, None
         while (item := coming.result()) is not None:
             coming = worker.submit(next, items, None)
             yield item
+
+
+def work_ahead(
+    tasks: Iterable[Callable[[], _Item]], name: str, num_workers: int
+) -> Generator[_Item, None, None]:
+    """What tasks give, in their order, several being worked on at the same time.
+
+    Close it before what the tasks are made from: it waits for its threads.
+
+    Args:
+        tasks: asked for one after another, a few ahead of the results.
+        name: of the threads.
+        num_workers: how many tasks are worked on at once.
+    """
+    with ThreadPoolExecutor(num_workers, thread_name_prefix=name) as workers:
+        coming: deque[Future[_Item]] = deque()
+        for task in tasks:
+            coming.append(workers.submit(task))
+            if len(coming) > num_workers:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
 
 def check_driver(path: Path) -> DriverInfo:

@@ -20,7 +20,7 @@ from difffae.generator import Generator, Placement, SourceTokens
 from difffae.loading import find_folder
 from difffae.networks import build_networks, load_networks
 from difffae.runtime.calibration_file import load_calibrations
-from difffae.runtime.network import is_bf16
+from difffae.runtime.network import half_type
 from difffae.sizes import NetworkSizes, network_sizes
 
 _SEED = 0
@@ -132,17 +132,20 @@ def run_eagerly(network: nn.Module, inputs: tuple[Tensor, ...]) -> Callable[[], 
         network: to run; arranged in place, since a copy of the largest would take gigabytes.
         inputs: what each run is given.
     """
-    is_half = is_bf16("auto", torch.device("cpu"))
+    half = half_type("auto", torch.device("cpu"))
     network.eval().requires_grad_(False)
     for parameter in network.parameters():
         parameter.data = _channels_last(parameter.data)
     for layer in network.modules():
-        if is_half and isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
-            layer.to(torch.bfloat16)
+        if half is not None and isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear):
+            layer.to(half)
     arranged = [_channels_last(tensor) for tensor in inputs]
 
     def run() -> object:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None),
+        ):
             return network(*arranged)
 
     return run
@@ -206,7 +209,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 
 def _eager_name() -> str:
-    return f"eager, {'bf16' if is_bf16('auto', torch.device('cpu')) else 'fp32'}"
+    return f"eager, {'fp32' if half_type('auto', torch.device('cpu')) is None else 'bf16'}"
 
 
 def _steps(num_steps: int) -> str:

@@ -72,7 +72,7 @@ def _timed_generator(generator: Generator, watch: Stopwatch) -> Generator:
     for name, place in _ATTRIBUTES.items():
         if (network := getattr(timed, place)) is not None:
             setattr(timed, place, _plain(watch, NETWORK_STAGES[name], network))
-    for method, stage in {"sample": INPUTS, "decode": PICTURE}.items():
+    for method, stage in {"follow": INPUTS, "decode": PICTURE}.items():
         setattr(timed, method, watch.timed(stage, getattr(timed, method)))
     return timed
 
