@@ -294,18 +294,19 @@ def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
 @numba.njit(cache=True, nogil=True)
 def _add_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
     for face in range(triangles.shape[0]):
-        a, b, c = triangles[face]
-        ux, uy, uz = points[b] - points[a]
-        vx, vy, vz = points[c] - points[a]
+        a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
+        ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+        uz, vz = points[b, 2] - points[a, 2], points[c, 2] - points[a, 2]
         x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for corner in (a, b, c):
             normals[corner, 0] += x
             normals[corner, 1] += y
             normals[corner, 2] += z
     for point in range(normals.shape[0]):
-        x, y, z = normals[point]
+        x, y, z = normals[point, 0], normals[point, 1], normals[point, 2]
         length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-6))
-        normals[point] /= length
+        normals[point, 0], normals[point, 1], normals[point, 2] = x / length, y / length, z / length
 
 
 def _light_weights(mean: Points3) -> Float32[NDArray[np.float32], "all 1"]:

@@ -106,7 +106,9 @@ class SlotAttention(nn.Module):
         super().__init__()
         inputs, width = config.out_channels, config.slot_width
         self.num_iterations = config.num_iterations
-        self.start = nn.Parameter(torch.randn(config.num_slots, width))
+        start = torch.empty(config.num_slots, width)
+        # On the meta device, where there is nothing to draw, drawing would import SymPy: a second.
+        self.start = nn.Parameter(start if start.is_meta else nn.init.normal_(start))
         self.position = nn.Conv2d(4, inputs, 1)
         self.prepare = nn.Sequential(
             nn.LayerNorm(inputs),
