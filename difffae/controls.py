@@ -5,7 +5,7 @@ from typing import Literal
 
 from difffae.diffusion.warm_start import WarmStart
 from difffae.face.edit import Edit
-from difffae.face.lamp import AddedLight
+from difffae.face.lamp import Lamp
 from difffae.face.parameters import Motion
 
 Light = Literal["source", "driver"]
@@ -26,7 +26,7 @@ class Controls:
         moves_eyes, moves_mouth: whether lids and gaze, and mouth and jaw, move with the face.
         smoothing: of the driver's motion: 0 follows at once, 1 is steadiest.
         light: whose light the face is shown in: the portrait's own, or the driver's.
-        light_x, light_y, light_strength: a lamp blended into that light; see `AddedLight`.
+        lamp: blended into that light; see `lamp_of` for presets.
         edit: attributes from elsewhere than the driver, and by number.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
@@ -43,9 +43,7 @@ class Controls:
     moves_mouth: bool = True
     smoothing: float = 0.5
     light: Light = "source"
-    light_x: float = 0.0
-    light_y: float = 0.0
-    light_strength: float = 0.0
+    lamp: Lamp = field(default_factory=Lamp)
     edit: Edit = field(default_factory=Edit)
     num_steps: int = 1
     seed: int = 0
@@ -67,4 +65,3 @@ class Controls:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 to 1")
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
-        AddedLight(x=self.light_x, y=self.light_y, strength=self.light_strength)

@@ -11,7 +11,7 @@ from difffae.face.company import is_same_person
 from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
 from difffae.face.identity import align_face, five_points
-from difffae.face.lamp import AddedLight, add_lamp
+from difffae.face.lamp import add_lamp
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.motion import (
     MotionControls,
@@ -319,8 +319,7 @@ class Pipeline:
             lighting = controls.edit.light.lighting
         elif controls.light == "driver" and driver is not None:
             lighting = driver
-        lamp = AddedLight(x=controls.light_x, y=controls.light_y, strength=controls.light_strength)
-        return add_lamp(lighting, lamp.lamp)
+        return add_lamp(lighting, controls.lamp)
 
     def _shown(self, source: Source, state: StreamState) -> FaceParameters:
         shown = state.motion.shown

@@ -31,7 +31,11 @@ from streamer.live import (
 from streamer.load_control import LoadControl, Served
 from streamer.painter import InHand, Painter, SessionSlots
 
-RequestKind = Literal["add_portrait", "open", "update", "reference", "close", "stop"]
+RequestKind = Literal[
+    "add_portrait", "make_ready", "open", "update", "reference", "close", "stop"
+]  # fmt: skip
+BESIDE: frozenset[RequestKind] = frozenset({"add_portrait", "make_ready"})
+"""What takes seconds, and has a thread of its own."""
 _PORTRAIT_NICENESS = 10
 READY = 0
 """Number of the answer that nobody asked for: the engine is warm, or cannot be had."""
@@ -69,7 +73,7 @@ class SlotAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Something asked of the engine: answered between two frames, portraits beside them."""
+    """Something asked of the engine: answered between two frames, those in BESIDE beside them."""
 
     number: int
     kind: RequestKind
@@ -137,6 +141,7 @@ class _Desk:
         self._is_stopped = False
         self._handlers: dict[RequestKind, Callable[..., object]] = {
             "add_portrait": self._add_portrait,
+            "make_ready": self._make_ready,
             "open": self._open,
             "update": self._update,
             "reference": self._reference,
@@ -166,7 +171,7 @@ class _Desk:
         self._painter.close()
 
     def _take(self, request: Request) -> None:
-        if request.kind == "add_portrait":
+        if request.kind in BESIDE:
             name = f"portrait-{request.number}"
             threading.Thread(
                 target=self._answer_beside, args=(request,), name=name, daemon=True
@@ -279,6 +284,9 @@ class _Desk:
 
     def _add_portrait(self, address: SlotAddress, face: int | None) -> str:
         return self._engine.add_portrait(_only_picture(address), face)
+
+    def _make_ready(self, _name: str, settings: SessionSettings) -> None:
+        self._engine.make_ready(settings)
 
     def _open(
         self, name: str, settings: SessionSettings, frames: SlotAddress, results: SlotAddress

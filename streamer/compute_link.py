@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from streamer.compute_child import (
+    BESIDE,
     READY,
     Answer,
     EngineFactory,
@@ -129,11 +130,10 @@ class ComputeLink:
         if self._is_over or self._requests is None:
             raise _lost()
         self._num_asked += 1
-        is_portrait = kind == "add_portrait"
-        given = arguments if is_portrait else (about, *arguments)
+        given = arguments if kind == "add_portrait" else (about, *arguments)
         request = Request(number=self._num_asked, kind=kind, arguments=given)
         answer = self._loop.create_future()
-        work: Work = "portraits" if is_portrait else "frames"
+        work: Work = "portraits" if kind in BESIDE else "frames"
         self._asked[request.number] = _Asked(answer=answer, work=work, about=about)
         try:
             self._requests.send(request)

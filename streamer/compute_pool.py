@@ -52,12 +52,21 @@ class PooledStream:
         """See `ComputeStream`."""
         return await self._stream.get()
 
+    async def make_ready(self, settings: SessionSettings) -> None:
+        """See `ComputeStream`; a portrait that only another member knows is added here first."""
+        try:
+            await self._stream.make_ready(settings)
+        except PortraitError:
+            await self._pool.teach(self.member, settings)
+            await self._stream.make_ready(settings)
+
     async def update(self, settings: SessionSettings) -> None:
         """See `ComputeStream`; a portrait that only another member knows is added here first."""
         try:
             await self._stream.update(settings)
         except PortraitError:
-            await self._pool.teach(self.member, settings.portrait)
+            await self._pool.teach(self.member, settings)
+            await self._stream.make_ready(settings)
             await self._stream.update(settings)
 
     async def reference(self, action: ReferenceAction) -> None:
@@ -163,17 +172,18 @@ class ComputePool:
                 return PooledStream(number, stream, self)
         raise self._none_there()
 
-    async def teach(self, member: int, portrait: str) -> None:
-        """Add a portrait that another member told the name of.
+    async def teach(self, member: int, settings: SessionSettings) -> None:
+        """Add the portraits of a session, which another member may have told the names of.
 
         Raises:
             ComputeLostError: the member is not there.
-            PortraitError: the portrait is not known here any more.
+            PortraitError: a portrait is not known here any more.
         """
-        picture = self._portraits.get(portrait)
-        if picture is None:
-            raise PortraitError("this portrait is not known here any more; choose it again")
-        await self._members[member].add_portrait(*picture)
+        for portrait in settings.portraits:
+            picture = self._portraits.get(portrait)
+            if picture is None:
+                raise PortraitError("this portrait is not known here any more; choose it again")
+            await self._members[member].add_portrait(*picture)
 
     def release(self, member: int) -> None:
         """Count one session less."""
@@ -200,7 +210,7 @@ class ComputePool:
         try:
             return await member.open(session, settings)
         except PortraitError:
-            await self.teach(number, settings.portrait)
+            await self.teach(number, settings)
             return await member.open(session, settings)
 
     async def _hear(self, _is_member_ready: bool) -> None:

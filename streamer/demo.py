@@ -11,7 +11,8 @@ from streamer.certificate import SigningSettings
 from streamer.controls import LiveControls
 from streamer.engine import EngineSettings, load_engine
 from streamer.errors import OutputError, UsageError
-from streamer.offline import Load, Parser, run_command, run_with_progress
+from streamer.offline import Load, run_command, run_with_progress
+from streamer.options import Parser
 from streamer.provenance import can_sign
 from streamer.reenactment import Job
 from streamer.segment import View

@@ -1,21 +1,23 @@
 """The one door to the model: what a reenactor does, how to load one, its errors in plain words."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.attributes import FACE_NUMBERS, red_green_blue
 from streamer.controls import LiveControls
 from streamer.errors import DriverError, ModelError, PortraitError
 from streamer.memory import without_collections
 
 if TYPE_CHECKING:
     from difffae.controls import Controls as Controls
+    from difffae.face.edit import Donor as Donor
     from difffae.pipeline import Prepared as Prepared
     from difffae.pipeline import Reenacted as Reenacted
     from difffae.pipeline import Source as Source
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 
 
 Runtime = Literal["auto", "eager", "inductor", "openvino", "tensorrt"]
+_LAMP_FIELDS = {
+    "light_azimuth": "azimuth_deg",
+    "light_elevation": "elevation_deg",
+    "light_temperature": "temperature_k",
+    "light_strength": "strength",
+    "light_ambient": "ambient",
+}
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"})
 
 
@@ -93,6 +102,55 @@ class Reenactor(Protocol):
     ) -> "StreamState":
         """The state after that frame, without making its picture."""
         ...
+
+    def still(self, source: "Source", controls: "Controls") -> "Reenacted":
+        """The portrait as the controls' edit alone has it, without a driver."""
+        ...
+
+    def donor(self, source: "Source", state: "StreamState | None" = None) -> "Donor":
+        """A portrait's face to take attributes from, or that which a stream has moved it to."""
+        ...
+
+
+class Dresser(Protocol):
+    """Puts portraits before other backgrounds; `streamer.engine.make_dresser` makes one."""
+
+    def __call__(
+        self, source: "Source", controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
+    ) -> "Source":
+        """The same portrait before a colour or its own background out of focus, or before this.
+
+        Args:
+            source: as `Reenactor.encode_source` gives it.
+            controls: which say what.
+            behind: a picture of any size, or a portrait whose background is taken; it goes first.
+        """
+        ...
+
+
+def make_dresser(reenactor: Reenactor) -> Dresser:
+    """A dresser that uses this model, and so is for the same thread."""
+    from difffae.pipeline import Pipeline
+    from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor
+
+    editor = SceneryEditor(cast(Pipeline, reenactor))
+
+    def dress(
+        source: "Source", controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
+    ) -> "Source":
+        scenery = Scenery()
+        if isinstance(behind, np.ndarray):
+            scenery = Scenery(background=behind)
+        elif behind is not None:
+            scenery = Scenery(background=Exchange(donor=behind))
+        elif controls.background_colour:
+            red, green, blue = red_green_blue(controls.background_colour)
+            scenery = Scenery(background=Colour(red=red, green=green, blue=blue))
+        elif controls.background_blur:
+            scenery = Scenery(background=Blur(radius=controls.background_blur))
+        return editor.edit(source, scenery)
+
+    return dress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,11 +275,29 @@ def _load(settings: EngineSettings) -> Engine:
     )
 
 
-def model_controls(controls: LiveControls, seed: int, *, is_warm: bool = False) -> "Controls":
-    """What a session's controls are to the model; mirroring is done before it."""
+def model_controls(
+    controls: LiveControls,
+    seed: int,
+    donors: "Mapping[str, Donor] | None" = None,
+    *,
+    is_warm: bool = False,
+) -> "Controls":
+    """What a session's controls are to the model; mirroring and background are done before it.
+
+    Args:
+        controls: of the session.
+        seed: of the noise.
+        donors: the faces that attributes are taken from.
+        is_warm: start each frame from the one before it.
+    """
     from difffae import Controls
     from difffae.diffusion.warm_start import WarmStart
+    from difffae.face.edit import Edit
+    from difffae.face.lamp import lamp_of
 
+    edits: dict[str, Any] = {name: getattr(controls, name) for name in FACE_NUMBERS}
+    edits.update(donors or {})
+    lamp = {field: getattr(controls, name) for name, field in _LAMP_FIELDS.items()}
     return Controls(
         motion=controls.motion,
         strength=controls.strength,
@@ -231,13 +307,32 @@ def model_controls(controls: LiveControls, seed: int, *, is_warm: bool = False) 
         moves_mouth=controls.mouth,
         smoothing=controls.smoothing,
         light=controls.light,
-        light_x=controls.light_x,
-        light_y=controls.light_y,
-        light_strength=controls.light_strength,
+        lamp=lamp_of(None if controls.light_preset == "none" else controls.light_preset, **lamp),
+        edit=Edit(**edits),
         num_steps=controls.steps,
         seed=seed,
         warm_start=WarmStart() if is_warm else None,
     )
+
+
+def following(controls: "Controls") -> "Controls":
+    """The same motion with all of the face following it and nothing edited."""
+    from difffae.face.edit import Edit
+
+    return replace(
+        controls,
+        moves_pose=True,
+        moves_expression=True,
+        moves_eyes=True,
+        moves_mouth=True,
+        edit=Edit(),
+    )
+
+
+def with_donors(controls: "Controls", donors: "Mapping[str, Donor]") -> "Controls":
+    """The same with attributes taken from these faces."""
+    named: dict[str, Any] = dict(donors)
+    return replace(controls, edit=replace(controls.edit, **named))
 
 
 @contextmanager
@@ -262,8 +357,31 @@ def portrait_errors(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def driver_errors(what: str) -> Iterator[None]:
-    """Say which part of the driver has no face.
+def donor_errors(path: Path) -> Iterator[None]:
+    """Say which picture that an attribute is to be taken from has no face or several.
+
+    Raises:
+        PortraitError: in place of the model's own error.
+    """
+    try:
+        yield
+    except ValueError as error:
+        from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
+
+        if isinstance(error, SeveralFacesError):
+            raise PortraitError(f"{path} shows several faces; cut out the one to use") from error
+        if isinstance(error, FaceNotFoundError):
+            raise PortraitError(
+                f"{path} shows no face that an attribute could be taken from; use another picture"
+            ) from error
+        raise
+
+
+@contextmanager
+def driver_errors(
+    what: str, advice: str = "name a frame that shows one with --reference"
+) -> Iterator[None]:
+    """Say which part of the driver has no face, and what to do.
 
     Raises:
         DriverError: in place of the model's own error.
@@ -274,9 +392,7 @@ def driver_errors(what: str) -> Iterator[None]:
         from difffae.face.tracker import FaceNotFoundError
 
         if isinstance(error, FaceNotFoundError):
-            raise DriverError(
-                f"no face found in {what}; name a frame that shows one with --reference"
-            ) from error
+            raise DriverError(f"no face found in {what}; {advice}") from error
         raise
 
 

@@ -55,12 +55,17 @@ class SessionSettings:
     portrait: str
     controls: LiveControls = field(default_factory=LiveControls)
 
+    @property
+    def portraits(self) -> tuple[str, ...]:
+        """All that it needs, by content hash: as the sources that its controls name are, here."""
+        return (self.portrait, *self.controls.sources.values())
+
 
 class LiveEngine(Protocol):
     """The model at work for several sessions; synchronous.
 
-    One thread uses all of it, except `add_portrait`: that is called in other threads, several at
-    once too, while the first goes on with frames and with everything else.
+    One thread uses all of it, except `add_portrait` and `make_ready`: these are called in other
+    threads, several at once too, while the first goes on with frames and with everything else.
     """
 
     def warm_up(self) -> None:
@@ -75,16 +80,28 @@ class LiveEngine(Protocol):
         """
         ...
 
+    def make_ready(self, settings: SessionSettings) -> None:
+        """Put the portrait before the background that the controls ask for, once for all sessions.
+
+        Raises:
+            PortraitError: a portrait is not known.
+        """
+        ...
+
     def open(self, session: str, settings: SessionSettings) -> Picture:
         """Begin a session; the still portrait at the size of its results.
 
         Raises:
-            PortraitError: the portrait is not known.
+            PortraitError: a portrait is not known, or its background was not made ready.
         """
         ...
 
     def update(self, session: str, settings: SessionSettings) -> None:
-        """Change a session's portrait or controls between two frames."""
+        """Change a session's portrait or controls between two frames.
+
+        Raises:
+            PortraitError: as for `open`; then nothing was changed.
+        """
         ...
 
     def reference(self, session: str, action: ReferenceAction) -> None:
@@ -135,6 +152,10 @@ class ComputeStream(Protocol):
         Raises:
             ComputeLostError: the compute process died; a new stream is to be opened.
         """
+        ...
+
+    async def make_ready(self, settings: SessionSettings) -> None:
+        """See `LiveEngine.make_ready`: to be awaited before `update` is; frames go on meanwhile."""
         ...
 
     async def update(self, settings: SessionSettings) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from streamer.engine import (
     EngineSettings,
     driver_errors,
     load_engine,
+    make_dresser,
     model_controls,
     portrait_errors,
 )
@@ -32,12 +33,23 @@ from streamer.live import (
 )
 
 if TYPE_CHECKING:
-    from streamer.engine import Controls, Reenactor, Source, StreamState, Trail
+    from streamer.engine import (
+        Controls,
+        Donor,
+        Dresser,
+        Reenactor,
+        Source,
+        StreamState,
+        Trail,
+    )
 
 MAX_SIDE_PX = 720
 """A portrait is scaled down to this before it is edited: what a video call shows."""
 MAX_PORTRAITS = 32
-"""Encoded portraits that are kept; past it the ones that no session shows go, oldest first."""
+"""Encoded portraits that are kept; past it the ones that no session uses go, oldest first."""
+MAX_BACKGROUNDS = 8
+"""Portraits before other backgrounds that are kept beside those that are shown."""
+_Dress = tuple[str, tuple[str | None, float, str | None]]
 _KEPT_FRAMES = 10
 _KEPT_EVERY = 6  # frames: about two seconds in all
 _LOOK_EVERY = 15  # frames: who else is in the picture
@@ -49,6 +61,7 @@ class _Session:
     """One person on camera."""
 
     settings: SessionSettings
+    source: "Source"
     state: "StreamState"
     controls: "Controls"
     num_processed: int = 0
@@ -69,12 +82,14 @@ class PipelineEngine:
         self._reenactor = engine.reenactor
         self._make_encoder = engine.make_encoder
         self._encoder: Reenactor | None = None
+        self._dresser: Dresser | None = None
         self._one_encoding = threading.Lock()
         self._choosing = threading.Lock()  # which portraits are kept, and which one a session has
         self._seed = engine.controls.seed
         self._is_warm = engine.controls.warm_start is not None
         self._clock = clock
         self._portraits: dict[str, Source] = {}
+        self._dressed: OrderedDict[_Dress, Source] = OrderedDict()
         self._sessions: dict[str, _Session] = {}
 
     def warm_up(self) -> None:
@@ -89,20 +104,41 @@ class PipelineEngine:
             return name
         with self._one_encoding:
             if name not in self._portraits:
-                encoder = self._encoder = self._encoder or self._make_encoder()
+                encoder = self._own_encoder()
                 with portrait_errors("the portrait"):
                     source = encoder.encode_source(_scaled(image), face=face)
                 self._run_once(source, encoder)
                 self._keep(name, source)
         return name
 
+    def make_ready(self, settings: SessionSettings) -> None:
+        """See `LiveEngine.make_ready`: may be called beside frames."""
+        dress = _dress(settings)
+        if dress is None or dress in self._dressed:
+            return
+        with self._one_encoding:
+            if dress in self._dressed:
+                return
+            source = self._portrait(settings.portrait)
+            behind = settings.controls.background_from
+            theirs = None if behind is None else self._portrait(behind)
+            if self._dresser is None:
+                self._dresser = make_dresser(self._own_encoder())
+            made = self._dresser(source, settings.controls, theirs)
+            with self._choosing:
+                self._dressed[dress] = made
+                while len(self._dressed) > MAX_BACKGROUNDS:
+                    self._dressed.popitem(last=False)
+
     def open(self, session: str, settings: SessionSettings) -> Picture:
         """See `LiveEngine.open`."""
-        controls = self._controls(settings.controls)
         with self._choosing:
             source = self._source(settings)
+            controls = self._controls(settings.controls)
             state = self._reenactor.open_stream(source, controls)
-            self._sessions[session] = _Session(settings=settings, state=state, controls=controls)
+            self._sessions[session] = _Session(
+                settings=settings, source=source, state=state, controls=controls
+            )
         return source.image
 
     def update(self, session: str, settings: SessionSettings) -> None:
@@ -112,19 +148,21 @@ class PipelineEngine:
         """
         live = self._sessions[session]
         with self._choosing:
-            source = self._source(settings)
+            is_same = _scene(settings) == _scene(live.settings)
+            source = live.source if is_same else self._source(settings)
+            controls = self._controls(settings.controls)
             if settings.controls.mirror != live.settings.controls.mirror:
                 live.state = self._reenactor.open_stream(source, live.controls)
                 live.recent.clear()
             elif settings.portrait != live.settings.portrait:
                 live.state = self._reenactor.restart(live.state)
-            live.settings, live.controls = settings, self._controls(settings.controls)
+            live.settings, live.controls, live.source = settings, controls, source
 
     def reference(self, session: str, action: ReferenceAction) -> None:
         """See `LiveEngine.reference`."""
         live = self._sessions[session]
         live.is_reference_wanted = action == "set"
-        source = self._source(live.settings)
+        source = live.source
         if action == "reset":
             live.state = self._reenactor.restart(live.state)
         elif action == "auto" and live.recent:
@@ -140,7 +178,7 @@ class PipelineEngine:
     def prepare(self, session: str, frame: TimedFrame) -> Callable[[], LiveResult]:
         """See `StagedLiveEngine.prepare`."""
         live = self._sessions[session]
-        source, begun = self._source(live.settings), self._clock()
+        source, begun = live.source, self._clock()
         image = _mirrored(frame.image) if live.settings.controls.mirror else frame.image
         if live.num_processed % _KEPT_EVERY == 0:
             live.recent.append(image)
@@ -171,10 +209,10 @@ class PipelineEngine:
             self._sessions.pop(session, None)
 
     def _keep(self, name: str, source: "Source") -> None:
-        """Put a portrait in, and those out that no session shows and there is no room for."""
+        """Put a portrait in, and those out that no session uses and there is no room for."""
         with self._choosing:
-            shown = {live.settings.portrait for live in self._sessions.values()}
-            unused = [known for known in self._portraits if known not in shown]
+            used = {known for live in self._sessions.values() for known in live.settings.portraits}
+            unused = [known for known in self._portraits if known not in used]
             for known in unused[: max(0, len(self._portraits) - MAX_PORTRAITS + 1)]:
                 del self._portraits[known]
             self._portraits[name] = source
@@ -197,14 +235,45 @@ class PipelineEngine:
             prepared, state = reenactor.prepare(blank, source, state, controls)
             reenactor.paint(prepared, source, controls)
 
-    def _source(self, settings: SessionSettings) -> "Source":
-        source = self._portraits.get(settings.portrait)
+    def _own_encoder(self) -> "Reenactor":
+        self._encoder = self._encoder or self._make_encoder()
+        return self._encoder
+
+    def _portrait(self, name: str) -> "Source":
+        source = self._portraits.get(name)
         if source is None:
             raise PortraitError("this portrait is not known here any more; choose it again")
         return source
 
+    def _source(self, settings: SessionSettings) -> "Source":
+        dress = _dress(settings)
+        if dress is None:
+            return self._portrait(settings.portrait)
+        if dress not in self._dressed:
+            raise PortraitError("this background is not there any more; choose it again")
+        self._dressed.move_to_end(dress)
+        return self._dressed[dress]
+
     def _controls(self, controls: LiveControls) -> "Controls":
-        return model_controls(controls, self._seed, is_warm=self._is_warm)
+        donors: dict[str, Donor] = {
+            place: self._reenactor.donor(self._portrait(name))
+            for place, name in controls.sources.items()
+            if place != "background"
+        }
+        return model_controls(controls, self._seed, donors, is_warm=self._is_warm)
+
+
+def _dress(settings: SessionSettings) -> _Dress | None:
+    """What a portrait before another background is known by; None: before its own."""
+    controls = settings.controls
+    if not controls.has_background:
+        return None
+    look = controls.background_colour, controls.background_blur, controls.background_from
+    return settings.portrait, look
+
+
+def _scene(settings: SessionSettings) -> tuple[str, _Dress | None]:
+    return settings.portrait, _dress(settings)
 
 
 def load_live_engine(settings: EngineSettings) -> PipelineEngine:

@@ -6,7 +6,6 @@ when interrupted.
 
 import argparse
 import logging
-import math
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn, get_args
 
@@ -32,9 +31,9 @@ from rich.progress import (
 from rich.text import Text
 
 from streamer.certificate import SigningSettings
-from streamer.controls import RANGES, LiveControls
 from streamer.engine import Engine, EngineSettings, Runtime, load_engine
 from streamer.errors import StreamerError, UsageError
+from streamer.options import Parser, add_edits, add_motion, controls_of, places_of
 from streamer.provenance import can_sign
 from streamer.reenactment import Job, Summary, reenact_file
 from streamer.segment import View
@@ -136,30 +135,29 @@ def to_job(given: argparse.Namespace) -> Job:
         driver=given.video,
         source=given.source,
         outputs=outputs,
-        engine=EngineSettings(
-            model=given.model,
-            device=given.device,
-            runtime=given.runtime,
-            controls=_controls(given),
-            seed=given.seed,
-            warm_start=given.warm_start,
-        ),
+        engine=replace(engine_of(given), warm_start=given.warm_start),
         reference=given.reference,
+        places=places_of(given),
         face=given.face,
         can_overwrite=given.overwrite,
         can_resume=given.resume,
         keeps_source=not given.forget_source,
-        signing=_signing(given),
+        signing=signing_of(given),
     )
 
 
-def _controls(given: argparse.Namespace) -> LiveControls:
-    """The options that are controls of the live server too, but its mirror."""
-    names = [control.name for control in fields(LiveControls) if control.name != "mirror"]
-    return LiveControls(**{name: getattr(given, name) for name in names})
+def engine_of(given: argparse.Namespace) -> EngineSettings:
+    """The model and controls that parsed arguments ask for."""
+    return EngineSettings(
+        model=given.model,
+        device=given.device,
+        runtime=given.runtime,
+        controls=controls_of(given),
+        seed=given.seed,
+    )
 
 
-def _signing(given: argparse.Namespace) -> SigningSettings | None:
+def signing_of(given: argparse.Namespace) -> SigningSettings | None:
     """How outputs are signed: always where a certificate is named, else where packages allow."""
     is_named = given.certificate is not None or given.key is not None
     if given.no_sign and is_named:
@@ -180,18 +178,6 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} frames/s")
-
-
-class Parser(argparse.ArgumentParser):
-    """Reports what it cannot parse as one line, like every other user's error."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with its usage.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(f"{message}; run {self.prog} --help")
 
 
 def _parser() -> Parser:
@@ -219,10 +205,28 @@ def _parser() -> Parser:
         help="where relative motion starts: a frame number from 0, or auto, the frame of the "
         "first 10 s most like the portrait (default: %(default)s)",
     )
-    _add_controls(parser)
-    add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
+    add_motion(parser)
+    add_edits(parser, has_driver=True)
+    add_model(parser)
+    add("--side-by-side", action="store_true", help="show the driver left of the result")
+    add("--mask-out", type=Path, metavar="FILE", help="also write a video of the edited pixels")
+    add("--resume", action="store_true", help="go on where an interrupted run stopped")
     add("--warm-start", action="store_true", help="start each frame from the one before it")
-    add("--seed", type=_whole(0), default=0, help="the same seed gives the same video")
+    add(
+        "--forget-source",
+        action="store_true",
+        help="leave nothing of the portrait in the cache folder (DIFFFAE_CACHE); the next run with "
+        "it starts slower",
+    )
+    add_output(parser)
+    return parser
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, where, and of whom."""
+    defaults, add = EngineSettings(), parser.add_argument
+    add("--steps", type=_whole(1), default=1, help="sampler steps a frame (default: %(default)s)")
+    add("--seed", type=_whole(0), default=0, help="the same seed gives the same pictures")
     add(
         "--device",
         type=_device,
@@ -232,16 +236,12 @@ def _parser() -> Parser:
     add("--runtime", choices=get_args(Runtime), default=defaults.runtime, help="how networks run")
     add("--model", default=defaults.model, help="bundled name, or folder with safetensors")
     add("--face", type=_whole(1), metavar="N", help="which face of the portrait, 1 the leftmost")
-    add("--side-by-side", action="store_true", help="show the driver left of the result")
-    add("--mask-out", type=Path, metavar="FILE", help="also write a video of the edited pixels")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """How outputs are written, signed and told of."""
+    add = parser.add_argument
     add("--overwrite", action="store_true", help="replace what is there")
-    add("--resume", action="store_true", help="go on where an interrupted run stopped")
-    add(
-        "--forget-source",
-        action="store_true",
-        help="leave nothing of the portrait in the cache folder (DIFFFAE_CACHE); the next run with "
-        "it starts slower",
-    )
     add("--no-sign", action="store_true", help="leave out the signed label (C2PA)")
     add(
         "--certificate",
@@ -252,44 +252,6 @@ def _parser() -> Parser:
     )
     add("--key", type=Path, metavar="FILE", help="PEM file of the certificate's private key")
     add("--quiet", action="store_true", help="print errors only")
-    return parser
-
-
-def _add_controls(parser: argparse.ArgumentParser) -> None:
-    """What of the motion is carried over, and the light."""
-    controls, add = LiveControls(), parser.add_argument
-    add(
-        "--strength",
-        type=_ranged("strength"),
-        default=controls.strength,
-        help="multiplies the motion, 0 to 2",
-    )
-    for name, what in {
-        "pose": "the head moves",
-        "expression": "the face moves",
-        "eyes": "lids and gaze move with the face; else they stay as in the portrait",
-        "mouth": "mouth and jaw move with the face; else they stay as in the portrait",
-    }.items():
-        add(f"--{name}", type=_truth, default=True, metavar="true|false", help=what)
-    add(
-        "--smoothing",
-        type=_ranged("smoothing"),
-        default=controls.smoothing,
-        help="0 follows at once, 1 is steadiest (default: %(default)s)",
-    )
-    add(
-        "--light",
-        choices=("source", "driver"),
-        default=controls.light,
-        help="whose light the face is in (default: %(default)s)",
-    )
-    for name, what in {
-        "light_x": "where a lamp stands: -1 left, 1 right as you see the portrait",
-        "light_y": "-1 below, 1 above",
-        "light_strength": "of the lamp: 0 leaves the light as it is, at 1 there is no other",
-    }.items():
-        option = "--" + name.replace("_", "-")
-        add(option, type=_ranged(name), default=0.0, help=f"{what} (default: %(default)s)")
 
 
 def _reference(text: str) -> int | Literal["auto"]:
@@ -300,29 +262,6 @@ def _device(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, got {text}")
     return text
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, got {text}")
-    return text == "true"
-
-
-def _ranged(control: str) -> Callable[[str], float]:
-    limits = RANGES[control]
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not limits.least <= value <= limits.most:
-            raise argparse.ArgumentTypeError(
-                f"expected {limits.least:g} to {limits.most:g}, got {text}"
-            )
-        return value
-
-    return parse
 
 
 def _whole(minimum: int) -> Callable[[str], int]:

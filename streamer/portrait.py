@@ -25,6 +25,15 @@ _DECODE_ERRORS = (
 """Whatever Pillow's parsers come to over damaged files."""
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture does."""
+    try:
+        with _open(path):
+            return True
+    except _DECODE_ERRORS:
+        return False
+
+
 def read_portrait(path: Path) -> NDArray[np.uint8]:
     """The picture as it is meant to be seen, (H, W, 3) RGB.
 

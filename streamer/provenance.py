@@ -1,4 +1,4 @@
-"""A signed C2PA manifest in an MP4: this video was modified by a model, by which one, of what.
+"""A signed C2PA manifest in an MP4, PNG or JPEG: modified by a model, by which one, of what.
 
 The manifest names the portrait and the driver by their hashes only: neither is copied into it, and
 an ingredient without its content could not be checked by anyone.
@@ -29,6 +29,7 @@ LABEL = "org.difffae.reenactment"
 PROGRAM = "DiffFAE streamer"
 ACTIONS = "c2pa.actions"
 MIME_TYPE = "video/mp4"
+PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 _MISSING = (
     "the package c2pa-python, which reads and writes signed labels, is missing; run pip install "
@@ -49,7 +50,7 @@ class Statement:
         model: the model's name.
         model_sha256: hex hash of its files.
         portrait_sha256: hex hash of the portrait's file or pixels.
-        driver_sha256: hex hash of the driver's file; None for a camera.
+        driver_sha256: hex hash of the driver's file; None for a camera, and for a picture.
     """
 
     model: str
@@ -81,19 +82,33 @@ def offline_context(library: Any, anchors_pem: str | None = None) -> Any:
     return library.Context(library.Settings.from_dict({**_OFFLINE, **trust}))
 
 
-def sign_mp4(path: Path, statement: Statement, credentials: Credentials) -> None:
-    """Put a signed manifest into an MP4; the file is replaced at once, or left as it was.
+def mime_type(suffix: str) -> str:
+    """Of files named so; MP4 where it is no picture's name."""
+    return PICTURE_TYPES.get(suffix.lower(), MIME_TYPE)
+
+
+def sign_file(
+    path: Path, statement: Statement, credentials: Credentials, kind: str = MIME_TYPE
+) -> None:
+    """Put a signed manifest into a file; it is replaced at once, or left as it was.
 
     Python cannot be interrupted in the callbacks of a native library, hence a thread: Ctrl-C is
     seen once the file is signed.
 
+    Args:
+        path: of the file, whatever its name.
+        statement: what the label says.
+        credentials: by whom.
+        kind: MIME type of what is in it.
+
     Raises:
-        OutputError: the file cannot be read or written, or is no MP4.
+        OutputError: the file cannot be read or written, or is of another kind.
         UsageError: c2pa-python is missing, or the certificate cannot sign.
     """
     library = c2pa_library()
+    definition = {**manifest(statement), "format": kind}
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="sign") as pool:
-        pool.submit(_replace_signed, library, path, statement, credentials).result()
+        pool.submit(_replace_signed, library, path, definition, credentials).result()
 
 
 def check_can_sign(credentials: Credentials) -> None:
@@ -114,11 +129,14 @@ def check_can_sign(credentials: Credentials) -> None:
 
 
 def _replace_signed(
-    library: Any, path: Path, statement: Statement, credentials: Credentials
+    library: Any, path: Path, definition: Mapping[str, Any], credentials: Credentials
 ) -> None:
     signed = path.with_name(f".{path.name}.signing")
     try:
-        _write_signed(library, path, signed, statement, credentials)
+        with path.open("rb") as source, signed.open("w+b") as target:
+            _sign(library, definition, credentials, (source, target))
+            target.flush()
+            os.fsync(target.fileno())
         signed.replace(path)
     except OSError as error:
         raise OutputError(
@@ -129,15 +147,6 @@ def _replace_signed(
         raise _plain_error(path, str(error)) from error
     finally:
         signed.unlink(missing_ok=True)
-
-
-def _write_signed(
-    library: Any, path: Path, signed: Path, statement: Statement, credentials: Credentials
-) -> None:
-    with path.open("rb") as source, signed.open("w+b") as target:
-        _sign(library, manifest(statement), credentials, (source, target))
-        target.flush()
-        os.fsync(target.fileno())
 
 
 def _sign(
@@ -165,7 +174,7 @@ def manifest(statement: Statement) -> dict[str, Any]:
             "action": "c2pa.created",
             "digitalSourceType": SOURCE_TYPE,
             "softwareAgent": agent,
-            "description": "A portrait was moved by a model as the face in a video moves.",
+            "description": "A portrait was moved by a model, by a face or as a person asked.",
         },
         {
             "action": "c2pa.edited",

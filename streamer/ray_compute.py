@@ -74,6 +74,10 @@ class ReplicaStream:
         """
         return await self._results.get()
 
+    async def make_ready(self, settings: SessionSettings) -> None:
+        """See `ComputeStream`."""
+        await self._compute.make_ready(settings)
+
     async def update(self, settings: SessionSettings) -> None:
         """See `ComputeStream`."""
         await self._compute.ask("update", self._session, settings)
@@ -166,6 +170,7 @@ class ReplicaCompute:
             ComputeLostError: the replica is not there.
             PortraitError: the portrait is not known in this replica.
         """
+        await self.make_ready(settings)
         try:
             still = await self.ask("open", session, settings)
         except asyncio.CancelledError:  # it may be open there by now, or soon
@@ -189,6 +194,16 @@ class ReplicaCompute:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._lose()
+
+    async def make_ready(self, settings: SessionSettings) -> None:
+        """See `LiveEngine.make_ready`; nothing is asked where there is nothing to do.
+
+        Raises:
+            ComputeLostError: the replica is not there.
+            PortraitError: a portrait is not known in this replica.
+        """
+        if settings.controls.has_background:
+            await self.ask("make_ready", settings)
 
     async def ask(self, kind: ReplicaRequest, *arguments: Any) -> Any:
         """What the engine answers.

@@ -24,7 +24,7 @@ from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings,
 _LOG = logging.getLogger(__name__)
 _PORTRAIT_NICENESS = 10
 ReplicaRequest = Literal[
-    "reset", "add_portrait", "open", "update", "reference", "process", "close"
+    "reset", "add_portrait", "make_ready", "open", "update", "reference", "process", "close"
 ]  # fmt: skip
 
 
@@ -74,6 +74,7 @@ class LiveReplica:
         self._requests: dict[ReplicaRequest, Callable[..., Any]] = {
             "reset": self._reset,
             "add_portrait": self._add_portrait,
+            "make_ready": self._engine.make_ready,
             "open": self._open,
             "update": self._update,
             "reference": self._reference,
@@ -84,7 +85,7 @@ class LiveReplica:
     async def ask(self, kind: ReplicaRequest, *arguments: Any) -> Reply:
         """Do one thing on the engine's thread; what goes wrong is in the reply."""
         asked_s = self._clock()
-        is_portrait = kind == "add_portrait"
+        is_portrait = kind in ("add_portrait", "make_ready")
         reply = await asyncio.get_running_loop().run_in_executor(
             self._portraits if is_portrait else self._frames,
             self._replied if is_portrait else self._timed,

@@ -20,7 +20,7 @@ from streamer.engine import find_model
 from streamer.errors import OutputError, StreamerError
 from streamer.partial import file_hash
 from streamer.peering import RecordingRequest
-from streamer.provenance import Statement, check_can_sign, sign_mp4
+from streamer.provenance import Statement, check_can_sign, sign_file
 from streamer.recording import Recorder, RecordingSettings
 from streamer.recording_watcher import RecordingWatcher
 from streamer.server_config import ServerConfig
@@ -46,7 +46,7 @@ class _Signer:
         statement = Statement(
             model=self.model, model_sha256=self.model_sha256, portrait_sha256=portrait_sha256
         )
-        sign_mp4(path, statement, self.credentials)
+        sign_file(path, statement, self.credentials)
 
 
 class Recording:

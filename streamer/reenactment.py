@@ -16,6 +16,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.attributes import Place
 from streamer.certificate import Credentials, SigningSettings, load_credentials
 from streamer.engine import (
     Engine,
@@ -28,14 +29,17 @@ from streamer.engine import (
 from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
 from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.partial import PartialRun, file_hash
+from streamer.places import Donors, GivenFile, before_background, read_places
 from streamer.portrait import read_portrait
-from streamer.provenance import Statement, check_can_sign, sign_mp4
+from streamer.provenance import Statement, check_can_sign, sign_file
 from streamer.segment import SEGMENT_FRAMES, EncoderSettings, SegmentSeries, View
 from streamer.video_file import (
+    AUTO_REFERENCE_S,
     DriverFrame,
     DriverInfo,
     VideoReader,
     check_driver,
+    first_images,
     read_ahead,
     read_frame,
     work_ahead,
@@ -43,9 +47,6 @@ from streamer.video_file import (
 
 if TYPE_CHECKING:
     from streamer.engine import Prepared, Reenacted, Source, StreamState, Trail
-
-AUTO_REFERENCE_S = 10
-"""How much of the driver is searched for a reference frame."""
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -61,6 +62,7 @@ class Job:
         outputs: the file to write for each view wanted; the first is the main one.
         reference: frame number, None for the first frame with a face, or "auto": the frame of the
             first seconds most like the portrait, and the first with a face where none shows one.
+        places: files that attributes are taken from.
         face: which face of the portrait, counted from 1, left to right; None when there is one.
         keeps_source: whether what the portrait alone decides stays in the user's cache folder for
             later runs.
@@ -72,6 +74,7 @@ class Job:
     outputs: Mapping[View, Path]
     engine: EngineSettings = field(default_factory=EngineSettings)
     reference: int | Literal["auto"] | None = None
+    places: Mapping[Place, Path] = field(default_factory=dict)
     face: int | None = None
     can_overwrite: bool = False
     can_resume: bool = False
@@ -113,6 +116,7 @@ class _Inputs:
 
     job: Job
     portrait: NDArray[np.uint8]
+    given: tuple[GivenFile, ...]
     info: DriverInfo
     reference: DriverFrame | None
     credentials: Credentials | None
@@ -171,12 +175,14 @@ def _kind(
 def _check(job: Job) -> _Inputs:
     portrait = read_portrait(job.source)
     info = check_driver(job.driver)
+    given = read_places(job.places)
     find_model(job.engine.model)
     _check_outputs(job)
     reference = job.reference
     return _Inputs(
         job=job,
         portrait=portrait,
+        given=given,
         info=info,
         reference=read_frame(job.driver, reference) if isinstance(reference, int) else None,
         credentials=_credentials(job),
@@ -193,6 +199,7 @@ def _credentials(job: Job) -> Credentials | None:
 
 def _check_outputs(job: Job) -> None:
     outputs = list(job.outputs.values())
+    inputs = (job.driver, job.source, *job.places.values())
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise OutputError("two outputs have the same name; give each its own")
     for path in outputs:
@@ -202,7 +209,7 @@ def _check_outputs(job: Job) -> None:
             raise OutputError(f"there is no folder {path.parent}; make it or choose another output")
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file")
-        if path.exists() and any(path.samefile(given) for given in (job.driver, job.source)):
+        if path.exists() and any(path.samefile(given) for given in inputs):
             raise OutputError(f"{path} is also an input; choose another output")
         if path.exists() and not job.can_overwrite:
             raise OutputError(f"{path} exists; add --overwrite or choose another output")
@@ -251,6 +258,7 @@ def _made_from(job: Job) -> dict[str, str]:
         **{name: str(value) for name, value in asdict(job.engine.controls).items()},
         "seed": str(job.engine.seed),
         "warm start": str(job.engine.warm_start),
+        **{f"{place} from": file_hash(path) for place, path in job.places.items()},
         "reference": str(job.reference),
         "face": str(job.face),
         "outputs": ", ".join(job.outputs),
@@ -275,6 +283,8 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     job, model, controls = inputs.job, engine.reenactor, engine.controls
     with portrait_errors(job.source):
         source = engine.encode_source(inputs.portrait, face=job.face, is_kept=job.keeps_source)
+    source = before_background(source, inputs.given, job.engine.controls, model)
+    donors = Donors(engine, source, inputs.given)
     state = model.open_stream(source, controls)
     state = _with_reference(inputs, engine, source, state)
     settings = EncoderSettings(time_base=inputs.info.time_base, rate=inputs.info.rate)
@@ -284,14 +294,16 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     def prepare(frames: Iterator[DriverFrame]) -> Iterator[tuple[DriverFrame, "Prepared | None"]]:
         nonlocal state
         for frame in frames:
+            edited = donors.next_controls()
             if frame.index < num_finished:
-                state = model.skip(frame.image, source, state, controls)
+                state = model.skip(frame.image, source, state, edited)
                 yield frame, None
             else:
-                prepared, state = model.prepare(frame.image, source, state, controls)
+                prepared, state = model.prepare(frame.image, source, state, edited)
                 yield frame, prepared
 
     with (
+        donors,
         VideoReader(job.driver) as reader,
         closing(read_ahead(reader.frames(), "decode")) as frames,
         closing(read_ahead(prepare(frames), "prepare")) as prepared_frames,
@@ -342,7 +354,7 @@ def _with_reference(
         try:
             with driver_errors(f"the first {AUTO_REFERENCE_S} s of {job.driver}"):
                 index = engine.reenactor.choose_reference(
-                    _first_images(job.driver), source, engine.controls
+                    first_images(job.driver), source, engine.controls
                 )
         except DriverError:
             return state
@@ -351,17 +363,6 @@ def _with_reference(
         return state
     with driver_errors(f"frame {frame.index} of {job.driver}"):
         return engine.reenactor.set_reference(frame.image, source, state)
-
-
-def _first_images(driver: Path) -> Iterator[NDArray[np.uint8]]:
-    with VideoReader(driver) as reader:
-        end = None
-        for frame in reader.frames():
-            if end is None:
-                end = frame.pts + AUTO_REFERENCE_S / reader.info.time_base
-            if frame.pts >= end:
-                return
-            yield frame.image
 
 
 def _check_any_face(job: Job, run: PartialRun) -> None:
@@ -385,7 +386,7 @@ def _publish(inputs: _Inputs, run: PartialRun) -> None:
             )
             write_mp4(_unfinished(path), plan)
             if inputs.credentials is not None:
-                sign_mp4(_unfinished(path), _statement(job, run), inputs.credentials)
+                sign_file(_unfinished(path), _statement(job, run), inputs.credentials)
         for path in job.outputs.values():
             _unfinished(path).replace(path)
     finally:

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from streamer.controls import LiveControls
+from streamer.controls import SLOW, LiveControls
 from streamer.errors import ComputeLostError, ControlError, PortraitError, StreamerError
 from streamer.live import Compute, ComputeStream, SessionSettings
 from streamer.messages import (
@@ -38,7 +38,9 @@ from streamer.trickle import FragmentError, read_fragment
 
 _LOG = logging.getLogger(__name__)
 _MAX_WAITING = 32
+_MAX_SLOW = 8
 _STATS_S = 1.0
+_TOO_FAST = "messages come too fast; wait for the answers"
 _CODES: tuple[tuple[type[StreamerError], str], ...] = (
     (ControlError, "bad_control"),
     (PortraitError, "bad_portrait"),
@@ -79,6 +81,14 @@ class SessionServices:
     on_closed: Callable[[str], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """A portrait that controls name, and the model's name for it."""
+
+    portrait: Portrait
+    key: str
+
+
 class Session:
     """One person on camera.
 
@@ -109,6 +119,10 @@ class Session:
         self._portrait = portrait
         self._controls = LiveControls(mirror=is_mirrored)
         self._key = ""
+        self._named: dict[str, _Named] = {}  # what attributes are taken from, by clients' names
+        self._one_change = asyncio.Lock()  # that takes seconds: of portraits and background
+        self._one_update = asyncio.Lock()
+        self._slow: set[asyncio.Task[None]] = set()
         self._is_state_heard = False
         self._began_s = services.clock()
         self._counted: dict[str, int] = {}
@@ -178,7 +192,7 @@ class Session:
         try:
             self._waiting.put_nowait(text)
         except asyncio.QueueFull:
-            self._send_error(None, "too_many", "messages come too fast; wait for the answers")
+            self._send_error(None, "too_many", _TOO_FAST)
 
     def on_state(self, state: SessionState, message: str) -> None:
         """Pass on a change of the connection's state."""
@@ -190,15 +204,30 @@ class Session:
             self._services.on_closed(self.identifier)
 
     async def answer(self, text: str | bytes) -> None:
-        """Follow one message and acknowledge it, or say why not; never raises."""
-        identifier: MessageId = None
+        """Follow one message and acknowledge it, or say why not; never raises.
+
+        What takes seconds to make ready is followed beside the messages after it.
+        """
         try:
             message = read_message(text, max_bytes=self._services.config.limits.message_bytes)
-            identifier = message.identifier
-            extra = await self._follow(message.content)
         except MessageError as error:
-            known = identifier if error.identifier is None else error.identifier
-            self._send_error(known, error.code, str(error))
+            self._send_error(error.identifier, error.code, str(error))
+            return
+        content = message.content
+        if not (isinstance(content, Set) and SLOW & content.controls.keys()):
+            await self._answer(message.identifier, content)
+        elif len(self._slow) >= _MAX_SLOW:
+            self._send_error(message.identifier, "too_many", _TOO_FAST)
+        else:
+            task = asyncio.create_task(self._answer(message.identifier, content))
+            self._slow.add(task)
+            task.add_done_callback(self._slow.discard)
+
+    async def _answer(self, identifier: MessageId, content: Content) -> None:
+        try:
+            extra = await self._follow(content)
+        except MessageError as error:
+            self._send_error(identifier, error.code, str(error))
         except StreamerError as error:
             code = next((code for kind, code in _CODES if isinstance(error, kind)), "refused")
             self._send_error(identifier, code, str(error))
@@ -224,9 +253,10 @@ class Session:
 
     async def close(self, message: str) -> None:
         """End everything of the session; a failure in one part does not keep the rest open."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._slow]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.on_state("closed", message)
         try:
             await self._peer.close(message)
@@ -237,8 +267,10 @@ class Session:
         """Also after the compute process was lost: the new one does not know the portrait."""
         compute = self._services.compute
         self._key = await compute.add_portrait(self._portrait.image)
-        settings = SessionSettings(portrait=self._key, controls=self._controls)
-        return await compute.open(self.identifier, settings)
+        for name, one in self._named.items():
+            key = await compute.add_portrait(one.portrait.image)
+            self._named[name] = replace(one, key=key)
+        return await compute.open(self.identifier, self._settings(self._controls, self._named))
 
     async def _work(self) -> None:
         while True:
@@ -254,9 +286,7 @@ class Session:
 
     async def _follow(self, content: Content) -> dict[str, Any]:
         if isinstance(content, Set):
-            controls = self._controls.changed(content.controls)
-            await self._stream().update(SessionSettings(portrait=self._key, controls=controls))
-            self._controls = controls
+            await self._set(content.controls)
         elif isinstance(content, Reference):
             await self._stream().reference(content.action)
         elif isinstance(content, UsePortrait):
@@ -267,14 +297,59 @@ class Session:
             return {"time": content.time}
         return {}
 
+    async def _set(self, values: Mapping[str, object]) -> None:
+        """Change controls; only what needs no portrait and no background may do without the lock.
+
+        Others may have changed while something was made ready, so it is put on top of them.
+        """
+        if not SLOW & values.keys():
+            await self._update(values)
+            return
+        async with self._one_change:
+            stream = self._stream()
+            controls = self._controls.changed(values)
+            named = {name: await self._told(name) for name in controls.sources.values()}
+            await stream.make_ready(self._settings(controls, named))
+            await self._update(values, named)
+
+    async def _update(
+        self, values: Mapping[str, object], named: dict[str, _Named] | None = None
+    ) -> None:
+        async with self._one_update:
+            controls = self._controls.changed(values)
+            named = self._named if named is None else named
+            await self._stream().update(self._settings(controls, named))
+            self._controls, self._named = controls, named
+
     async def _swap(self, identifier: str) -> None:
+        portrait = await self._known(identifier)
+        async with self._one_change:
+            stream = self._stream()
+            key = await self._services.compute.add_portrait(portrait.image)
+            settings = self._settings(self._controls, self._named)
+            await stream.make_ready(replace(settings, portrait=key))
+            async with self._one_update:
+                settings = self._settings(self._controls, self._named)
+                await stream.update(replace(settings, portrait=key))
+                self._portrait, self._key = portrait, key
+
+    async def _known(self, identifier: str) -> Portrait:
         portrait = await self._services.portraits.get(identifier)
         if portrait is None:
             raise MessageError("unknown_portrait", "there is no such portrait; upload it again")
-        stream = self._stream()
+        return portrait
+
+    async def _told(self, identifier: str) -> _Named:
+        """Tell the model of a portrait to take an attribute from, if it is not in use already."""
+        if identifier in self._named:
+            return self._named[identifier]
+        portrait = await self._known(identifier)
         key = await self._services.compute.add_portrait(portrait.image)
-        await stream.update(SessionSettings(portrait=key, controls=self._controls))
-        self._portrait, self._key = portrait, key
+        return _Named(portrait=portrait, key=key)
+
+    def _settings(self, controls: LiveControls, named: Mapping[str, _Named]) -> SessionSettings:
+        sources = {place: named[portrait].key for place, portrait in controls.sources.items()}
+        return SessionSettings(portrait=self._key, controls=controls.with_sources(sources))
 
     def _stream(self) -> ComputeStream:
         stream = self._peer.stream

@@ -71,6 +71,7 @@ class SlotStream:
             SlotAddress(name=slot.name, capacity=slot.capacity)
             for slot in (self._frames, self._results)
         ]
+        await self.make_ready(settings)
         await self._link.ask("open", self._session, settings, *addresses)
         self._frames.unlink()
         self._results.unlink()
@@ -118,6 +119,11 @@ class SlotStream:
             self._awaited = None
         self._mailbox.put(LiveResult(image=image, **header))
         return True
+
+    async def make_ready(self, settings: SessionSettings) -> None:
+        """See `ComputeStream`; nothing is asked where there is nothing to do."""
+        if settings.controls.has_background:
+            await self._link.ask("make_ready", self._session, settings)
 
     async def update(self, settings: SessionSettings) -> None:
         """See `ComputeStream`."""

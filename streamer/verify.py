@@ -15,13 +15,14 @@ from rich.console import Console
 
 from streamer.certificate import TEST_SIGNER
 from streamer.errors import StreamerError, UsageError
-from streamer.offline import EXIT_USER_ERROR, Parser
+from streamer.offline import EXIT_USER_ERROR
+from streamer.options import Parser
 from streamer.provenance import (
     ACTIONS,
     LABEL,
-    MIME_TYPE,
     SOURCE_TYPE,
     c2pa_library,
+    mime_type,
     offline_context,
 )
 
@@ -101,7 +102,7 @@ def verify(path: Path, *, anchors: Path | None = None) -> Verdict:
     pem = None if anchors is None else _anchors(anchors)
     try:
         with path.open("rb") as file, offline_context(library, pem) as context:
-            report = _report(library, file, context)
+            report = _report(library, file, path.suffix, context)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
     except library.C2paError as error:
@@ -156,8 +157,8 @@ def _anchors(path: Path) -> str:
     return text
 
 
-def _report(library: Any, file: Any, context: Any) -> dict[str, Any]:
-    with library.Reader(MIME_TYPE, file, context=context) as reader:
+def _report(library: Any, file: Any, suffix: str, context: Any) -> dict[str, Any]:
+    with library.Reader(mime_type(suffix), file, context=context) as reader:
         report = json.loads(reader.json())
     if not isinstance(report, dict):
         raise TypeError(f"expected an object from c2pa, got {type(report).__name__}")

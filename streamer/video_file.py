@@ -39,6 +39,9 @@ _MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 5: Colorspace.ITU601, 6: C
 _FREE_CLOCKS = frozenset({"mpegts", "mpeg"})
 """Containers whose time starts wherever the sender's clock stood."""
 
+AUTO_REFERENCE_S = 10
+"""How much of a driver is searched for a reference frame."""
+
 _Item = TypeVar("_Item")
 _HD_HEIGHT = 720
 _MISSING_TAIL_S = 1.0
@@ -203,6 +206,22 @@ def check_driver(path: Path) -> DriverInfo:
         if next(reader.frames(), None) is None:
             raise DriverError(f"{path} has no frames; record or export it again")
         return reader.info
+
+
+def first_images(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a driver's first AUTO_REFERENCE_S seconds.
+
+    Raises:
+        DriverError: see `VideoReader`.
+    """
+    with VideoReader(path) as reader:
+        end = None
+        for frame in reader.frames():
+            if end is None:
+                end = frame.pts + AUTO_REFERENCE_S / reader.info.time_base
+            if frame.pts >= end:
+                return
+            yield frame.image
 
 
 def read_frame(path: Path, index: int) -> DriverFrame:

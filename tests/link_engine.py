@@ -24,6 +24,9 @@ class LinkEngine:
         self.portraits[name] = image
         return name
 
+    def make_ready(self, settings: SessionSettings) -> None:
+        pass
+
     def open(self, session: str, settings: SessionSettings) -> Picture:
         return self.portraits[settings.portrait]
 

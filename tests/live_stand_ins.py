@@ -61,6 +61,9 @@ class FakeStream:
         self.is_closed = False
         self.is_lost = False
         self.still = np.zeros((64, 64, 3), np.uint8)
+        self.made_ready: list[SessionSettings] = []
+        self.may_make_ready = asyncio.Event()
+        self.may_make_ready.set()
 
     @property
     def num_dropped(self) -> int:
@@ -71,6 +74,10 @@ class FakeStream:
 
     async def get(self) -> LiveResult:
         raise NotImplementedError
+
+    async def make_ready(self, settings: SessionSettings) -> None:
+        self.made_ready.append(settings)
+        await self.may_make_ready.wait()
 
     async def update(self, settings: SessionSettings) -> None:
         if self.is_lost:

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from streamer.certificate import Credentials, SigningSettings, load_credentials
-from streamer.provenance import Statement, sign_mp4
+from streamer.provenance import Statement, sign_file
 from streamer_media import VideoOptions, moving_frames, write_video
 
 STATEMENT = Statement(
@@ -57,7 +57,7 @@ def users_credentials(folder: Path, **changes: Any) -> Credentials:
 def signed_video(path: Path, credentials: Credentials | None = None, **options: Any) -> Path:
     """Ten frames, signed; with the test certificate where no other is given."""
     write_video(path, moving_frames(10), VideoOptions(**options))
-    sign_mp4(path, STATEMENT, credentials or load_credentials(SigningSettings()))
+    sign_file(path, STATEMENT, credentials or load_credentials(SigningSettings()))
     return path
 
 

@@ -10,8 +10,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from difffae.controls import Controls
+from difffae.face.edit import Donor
+from difffae.face.lighting import uniform_lighting
+from difffae.face.parameters import FaceParameters
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
-from streamer.engine import Engine, EngineSettings
+from streamer.engine import Engine, EngineSettings, model_controls
 
 Image = NDArray[np.uint8]
 
@@ -131,7 +135,9 @@ class FakeReenacted:
 
 
 class FakeReenactor:
-    """Moves the portrait's columns by the smoothed mean of the driver's frames.
+    """Moves the portrait's columns by the smoothed mean of the driver's frames, and by the yaw.
+
+    Another's pose is the mean of a picture, or what a video would have moved the portrait by.
 
     A picture of one even colour has no face; a portrait with pure green in its first pixel has two.
     """
@@ -141,6 +147,7 @@ class FakeReenactor:
         self.num_skipped = 0
         self.auto_frames: list[Image] = []
         self.trails: list[int | None] = []
+        self.given: list[Controls] = []
         self._before_frame = before_frame
 
     def encode_source(self, image: Image, *, face: int | None = None) -> FakeSource:
@@ -169,8 +176,19 @@ class FakeReenactor:
         self, frame: Image, source: FakeSource, state: FakeState, controls: Any
     ) -> tuple[FakePrepared, FakeState]:
         state = self._step(frame, state)
-        shift = round(state.level - state.reference)
+        self.given.append(controls)
+        level = state.level - state.reference
+        shift = round(_posed(level, controls))
         return FakePrepared(shift=shift, is_tracked=has_face(frame)), state
+
+    def still(self, source: FakeSource, controls: Controls) -> FakeReenacted:
+        self.given.append(controls)
+        shift = round(_posed(0, controls))
+        return self.paint(FakePrepared(shift=shift, is_tracked=True), source, controls)
+
+    def donor(self, source: FakeSource, state: FakeState | None = None) -> Donor:
+        level = float(source.image.mean()) if state is None else state.level - state.reference
+        return donor_of(level)
 
     def paint(
         self, prepared: FakePrepared, source: FakeSource, controls: Any, trail: int | None = None
@@ -196,6 +214,25 @@ class FakeReenactor:
         return FakeState(level=level, reference=state.reference)
 
 
+def donor_of(level: float) -> Donor:
+    """A face whose only news is how far it is turned."""
+    parameters = FaceParameters(
+        shape=np.zeros(2, np.float32),
+        expression=np.zeros(2, np.float32),
+        gaze=np.zeros(4, np.float32),
+        rotation=np.array([0, level, 0], np.float32),
+        scale=1.0,
+        translation=np.zeros(2, np.float32),
+    )
+    return Donor(parameters=parameters, height=64, width=96, lighting=uniform_lighting())
+
+
+def _posed(level: float, controls: Controls) -> float:
+    pose = controls.edit.pose
+    own = level if pose is None else float(pose.parameters.rotation[1])
+    return own + controls.edit.yaw
+
+
 def has_face(image: Image) -> bool:
     """What the stand-in takes for a face: anything not nearly of one colour."""
     return float(image.std()) > 5
@@ -213,7 +250,7 @@ class FakeLoader:
         self.settings = settings
         self.num_calls += 1
         reenactor: Any = self.reenactor
-        controls: Any = None
+        controls = model_controls(settings.controls, settings.seed)
         return Engine(reenactor=reenactor, controls=controls)
 
 

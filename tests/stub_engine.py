@@ -52,6 +52,9 @@ class StubEngine:
         self.portraits[name] = image
         return name
 
+    def make_ready(self, settings: SessionSettings) -> None:
+        pass
+
     def open(self, session: str, settings: SessionSettings) -> Picture:
         self.update(session, settings)
         self.actions[session] = []

@@ -2,20 +2,41 @@
 
 const NAMES = {
   motion: "Motion", strength: "Strength", pose: "Head moves", expression: "Face moves", eyes: "Eyes move",
-  mouth: "Mouth moves", smoothing: "Smoothing", light: "Light taken from the", light_x: "Lamp, left to right",
-  light_y: "Lamp, below to above", light_strength: "Strength of a lamp", steps: "Quality steps", face: "Face",
+  mouth: "Mouth moves", smoothing: "Smoothing", pose_from: "Pose of", yaw: "Turn left to right", pitch: "Turn down to up",
+  roll: "Tilt", camera_from: "Place in the picture of", zoom: "Size", shift_x: "Shift left to right",
+  shift_y: "Shift down to up", expression_from: "Expression of", expression_strength: "Strength of the expression",
+  shape_from: "Shape of", shape_strength: "Share of that shape", gaze_from: "Gaze of", gaze_x: "Look left to right",
+  gaze_y: "Look down to up", light: "Light taken from the", light_from: "Light of", light_preset: "Lamp",
+  light_azimuth: "Lamp, around the face", light_elevation: "Lamp, below to above", light_temperature: "Lamp, warm to cold",
+  light_strength: "Lamp, strength", light_ambient: "Lamp, softness", background_colour: "Colour",
+  background_blur: "Blur", background_from: "Background of", steps: "Quality steps", face: "Face",
 };
 const HELP = {
   motion: "Relative: what changes since the reference. Absolute: your pose as it is.",
   expression: "Off holds the whole face still, eyes and mouth too.",
-  light_strength: "At 0 the light stays as it is.",
+  light_preset: "The sliders below change it; – is as the lamp has it.",
+  background_from: "One of the three; it takes a moment to be made.",
   steps: "More steps: better and slower.",
 };
 const GROUPS = {
   Motion: ["motion", "strength", "pose", "expression", "eyes", "mouth", "smoothing"],
-  Light: ["light", "light_strength", "light_x", "light_y"],
+  Pose: ["yaw", "pitch", "roll", "zoom", "shift_x", "shift_y", "pose_from", "camera_from"],
+  Face: ["expression_strength", "expression_from", "shape_from", "shape_strength"],
+  Eyes: ["gaze_x", "gaze_y", "gaze_from"],
+  Light: [
+    "light", "light_from", "light_preset", "light_strength", "light_azimuth", "light_elevation", "light_temperature",
+    "light_ambient",
+  ],
+  Background: ["background_blur", "background_colour", "background_from"],
   Picture: ["steps"],
 };
+/** Of each only one can be set; the others are taken back with it. */
+const RIVALS = [["light", "light_from"], ["background_blur", "background_colour", "background_from"]];
+/** Whose it is where no portrait is named. */
+const OWN = { shape_from: "Its own", light_from: "As above", background_from: "Its own" };
+const UNITS = { degrees: "°", kelvin: " K", pixels: " px" };
+const MOST_BUTTONS = 4;
+const UNSET = "–";
 /** Set by switches of the page that are there before there is a session. */
 const ELSEWHERE = new Set(["mirror"]);
 const CHOICES = { source: "portrait", driver: "camera" };
@@ -45,28 +66,73 @@ function titled(title, reset, made) {
 function explained(name, shown) {
   if (!HELP[name]) return shown;
   const help = element("p", { className: "small", id: `help-${name}`, textContent: HELP[name] });
-  const target = shown.matches("fieldset") ? shown : shown.querySelector("input");
+  const target = shown.matches("fieldset") ? shown : shown.querySelector("input, select");
   target.setAttribute("aria-describedby", help.id);
   return element("div", {}, shown, help);
 }
 
-/** One control: its element, and how to read and show its value. */
+/** One control: its element, and how to show its value. */
 function slider(name, schema, changed) {
   const id = `control-${name}`;
   const step = schema.step ?? (schema.max - schema.min) / 40;
   const output = element("output", { htmlFor: id });
   const input = element("input", { type: "range", id, name, min: schema.min, max: schema.max, step });
+  const told = (value) => Number(value).toFixed(step < 1 ? 2 : 0) + (UNITS[schema.unit] ?? "");
   const show = (value) => {
-    input.value = value;
-    output.value = Number(value).toFixed(2);
+    input.value = value ?? (schema.min + schema.max) / 2;
+    output.value = value === null ? UNSET : told(value);
   };
   input.addEventListener("input", () => {
-    show(input.value);
+    show(Number(input.value));
     changed(name, Number(input.value));
   });
   const label = element("label", { htmlFor: id, textContent: pretty(name) });
   return { element: element("div", { className: "slider" }, label, output, input), show };
 }
+
+function colour(name, _schema, changed) {
+  const id = `control-${name}`;
+  const output = element("output", { htmlFor: id });
+  const input = element("input", { type: "color", id, name });
+  const show = (value) => {
+    input.value = value ?? "#808080";
+    output.value = value ?? UNSET;
+  };
+  input.addEventListener("input", () => {
+    show(input.value);
+    changed(name, input.value);
+  });
+  const label = element("label", { htmlFor: id, textContent: pretty(name) });
+  return { element: element("div", { className: "slider" }, label, output, input), show };
+}
+
+/** One of several by a list; where they are portraits, they are told later. */
+function list(name, choices, changed) {
+  const id = `control-${name}`;
+  const select = element("select", { id, name });
+  let shown = null;
+  const show = (value) => {
+    shown = value;
+    select.value = value ?? "";
+  };
+  const offer = (all) => {
+    select.replaceChildren(...all.map(([value, text]) => new Option(text, value ?? "")));
+    show(shown);
+  };
+  offer(choices);
+  select.addEventListener("change", () => changed(name, select.value || null));
+  const label = element("label", { htmlFor: id, textContent: pretty(name) });
+  return { element: element("div", { className: "slider" }, label, select), show, offer };
+}
+
+function whose(name, _schema, changed) {
+  const none = [null, OWN[name] ?? "The camera's"];
+  const made = list(name, [none], changed);
+  return { ...made, offerPortraits: (all) => made.offer([none, ...all.map(({ id, name: text }) => [id, text])]) };
+}
+
+const picked = (name, schema, changed) =>
+  list(name, schema.enum.map((value) => [value, (value[0].toUpperCase() + value.slice(1))]), changed);
 
 function toggle(name, _schema, changed) {
   const input = element("input", { type: "checkbox", id: `control-${name}`, name });
@@ -89,9 +155,18 @@ function choice(name, schema, changed) {
 }
 
 function kindOf(schema) {
-  if (schema.enum) return choice;
+  if (schema.enum) return schema.enum.length > MOST_BUTTONS ? picked : choice;
   if (schema.type === "boolean") return toggle;
+  if (schema.type === "portrait") return whose;
+  if (schema.type === "colour") return colour;
   return "min" in schema && "max" in schema ? slider : null;
+}
+
+/** Changes on their way; `isBusy` while the server has not answered, where it takes seconds. */
+class Lane {
+  pending = {};
+  timer = null;
+  isBusy = false;
 }
 
 export class Controls {
@@ -100,8 +175,10 @@ export class Controls {
   #send;
   #problem;
   #agreed = {};
-  #pending = {};
-  #timer = null;
+  /** What was sent and not answered yet. */
+  #asked = {};
+  #quick = new Lane();
+  #slow = new Lane();
 
   /** `send(values)` resolves when the server took them; `problem(sentence)` shows why not, "" clears. */
   constructor(place, schema, { send, problem }) {
@@ -117,6 +194,11 @@ export class Controls {
     this.#showAll();
   }
 
+  /** The portraits that attributes can be taken from. */
+  offerPortraits(portraits) {
+    for (const made of this.#made.values()) made.offerPortraits?.(portraits);
+  }
+
   /** The known ones under their headings; what a newer server has besides, under "More". */
   #groups() {
     const known = new Set(Object.values(GROUPS).flat());
@@ -130,29 +212,53 @@ export class Controls {
 
   /** After a connection came up: the server begins with its defaults, the user did not. */
   async resend() {
-    const values = Object.fromEntries(
-      Object.entries(this.#agreed).filter(([name, value]) => value !== this.#schema[name].default),
-    );
-    if (Object.keys(values).length) await this.#offer(values);
+    const values = Object.entries(this.#agreed).filter(([name, value]) => value !== this.#schema[name].default);
+    await this.#offerAll(values);
   }
 
   /** These, or all, as the schema has them at first. */
   async reset(names = Object.keys(this.#schema)) {
-    for (const name of names) delete this.#pending[name];
-    await this.#offer(Object.fromEntries(names.map((name) => [name, this.#schema[name].default])));
+    for (const lane of [this.#quick, this.#slow]) for (const name of names) delete lane.pending[name];
+    await this.#offerAll(names.map((name) => [name, this.#schema[name].default]));
+  }
+
+  /** What takes seconds apart from the rest, which need not wait for it. */
+  async #offerAll(values) {
+    const parts = [false, true].map((isSlow) => values.filter(([name]) => this.#isSlow(name) === isSlow));
+    await Promise.all(parts.map((part) => part.length && this.#offer(Object.fromEntries(part))));
+  }
+
+  /** Whether the server has to make something ready for it. */
+  #isSlow(name) {
+    return ["portrait", "colour"].includes(this.#schema[name].type) || GROUPS.Background.includes(name);
   }
 
   /** A dragged slider sends its newest value a few times a second, not each of its pixels. */
   #changed(name, value) {
-    this.#pending[name] = value;
-    this.#timer ??= setTimeout(() => {
-      const values = this.#pending;
-      [this.#timer, this.#pending] = [null, {}];
-      this.#offer(values);
+    const values = { [name]: value };
+    const isSet = value !== this.#schema[name].default;
+    for (const rival of isSet ? RIVALS.find((all) => all.includes(name)) ?? [] : []) {
+      if (rival !== name && rival in this.#schema) values[rival] = this.#schema[rival].default;
+    }
+    const lane = Object.keys(values).some((each) => this.#isSlow(each)) ? this.#slow : this.#quick;
+    Object.assign(lane.pending, values);
+    this.#offerSoon(lane);
+  }
+
+  #offerSoon(lane) {
+    if (lane.isBusy) return;
+    lane.timer ??= setTimeout(async () => {
+      const values = lane.pending;
+      [lane.timer, lane.pending] = [null, {}];
+      lane.isBusy = lane === this.#slow;
+      await this.#offer(values);
+      lane.isBusy = false;
+      if (Object.keys(lane.pending).length) this.#offerSoon(lane);
     }, SETTLE_MS);
   }
 
   async #offer(values) {
+    Object.assign(this.#asked, values);
     try {
       await this.#send(values);
       Object.assign(this.#agreed, values);
@@ -160,10 +266,12 @@ export class Controls {
     } catch (error) {
       this.#problem(error.message);
     }
-    if (this.#timer === null) this.#showAll();
+    for (const [name, value] of Object.entries(values)) if (this.#asked[name] === value) delete this.#asked[name];
+    if (this.#quick.timer === null && this.#slow.timer === null) this.#showAll();
   }
 
   #showAll() {
-    for (const [name, made] of this.#made) made.show(this.#agreed[name]);
+    const now = { ...this.#agreed, ...this.#asked, ...this.#quick.pending, ...this.#slow.pending };
+    for (const [name, made] of this.#made) made.show(now[name]);
   }
 }

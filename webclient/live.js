@@ -54,6 +54,7 @@ export class Live {
       send: (controls) => this.#request("set", { controls }),
       problem: (sentence) => { get("controls-error").textContent = sentence; },
     });
+    this.#controls.offerPortraits(this.#portraits.known);
     this.#recorder.offer(config.can_record === true);
     this.refresh();
   }
@@ -291,6 +292,7 @@ export class Live {
       get(`reference-${action}`).addEventListener("click", () => this.reference(action));
     }
     this.#portraits.addEventListener("choice", () => this.#choosePortrait());
+    this.#portraits.addEventListener("listed", () => this.#controls?.offerPortraits(this.#portraits.known));
     for (const id of ["camera", "resolution", "framerate"]) {
       get(id).addEventListener("change", () => this.#changeCamera());
     }

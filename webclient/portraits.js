@@ -26,7 +26,7 @@ async function prepared(file) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
-/** Events: "choice" when another portrait is chosen. */
+/** Events: "choice" when another portrait is chosen, "listed" when there are others. */
 export class Portraits extends EventTarget {
   #api;
   #gallery;
@@ -36,6 +36,8 @@ export class Portraits extends EventTarget {
   #waitingFile = null;
   #files = new Map();
   chosen = null;
+  /** Of all that can be chosen, id and name. */
+  known = [];
 
   /** `elements`: gallery, drop, file, note, still; `consent()` is the text's hash, or null without consent. */
   constructor(api, elements, consent) {
@@ -51,6 +53,7 @@ export class Portraits extends EventTarget {
   /** Show the server's portraits. */
   async show(portraits) {
     this.#gallery.replaceChildren();
+    this.known = [];
     await Promise.all(portraits.map((portrait) => this.#add(portrait)));
   }
 
@@ -119,6 +122,8 @@ export class Portraits extends EventTarget {
       label.append(key);
     }
     this.#gallery.append(label);
+    this.known.push({ id, name });
+    this.dispatchEvent(new Event("listed"));
     input.addEventListener("change", () => this.#choose(id, name));
     await this.#paint(id, canvas, 256);
   }

@@ -108,42 +108,6 @@ PRESETS: Mapping[str, Lamp] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class AddedLight:
-    """A lamp placed by a point on a plane before the face; at most 55 degrees off the viewer.
-
-    Attributes:
-        x: -1 from the left, 1 from the right.
-        y: -1 from below, 1 from above; at x = y = 0 it is where the viewer is.
-        strength: see `Lamp`.
-    """
-
-    x: float = 0.0
-    y: float = 0.0
-    strength: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: a value is out of range.
-        """
-        for name, value in (("light_x", self.x), ("light_y", self.y)):
-            if not -1 <= value <= 1:
-                raise ValueError(f"{name} is {value}; expected -1 to 1")
-        if not 0 <= self.strength <= 1:
-            raise ValueError(f"light_strength is {self.strength}; expected 0 to 1")
-
-    @property
-    def lamp(self) -> Lamp:
-        """The lamp in that direction."""
-        azimuth = np.rad2deg(np.arctan(self.x))
-        elevation = np.rad2deg(np.arctan2(self.y, np.hypot(1, self.x)))
-        return Lamp(
-            azimuth_deg=float(azimuth), elevation_deg=float(elevation), strength=self.strength
-        )
-
-
 def lamp_of(preset: str | None = None, **named: float | None) -> Lamp:
     """A preset's lamp with some of its numbers replaced; numbers alone make a lamp too.
 

@@ -44,6 +44,9 @@ class PassEngine:
         self._portraits[name] = image
         return name
 
+    def make_ready(self, settings: SessionSettings) -> None:
+        """See `LiveEngine.make_ready`: there is nothing to make."""
+
     def open(self, session: str, settings: SessionSettings) -> Picture:
         """See `LiveEngine.open`."""
         return self._portraits[settings.portrait]
@@ -73,6 +76,7 @@ class CountedEngine:
         self._engine = engine
         self.warm_up = engine.warm_up
         self.add_portrait = engine.add_portrait
+        self.make_ready = engine.make_ready
         self.open = engine.open
         self.update = engine.update
         self.reference = engine.reference

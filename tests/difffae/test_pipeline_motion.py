@@ -8,6 +8,7 @@ import pytest
 from difffae.arrays import Points3
 from difffae.controls import Controls
 from difffae.face.company import MEMORY_FRAMES
+from difffae.face.lamp import Lamp
 from difffae.face.lighting import uniform_lighting
 from difffae.face.parameters import axis_angle, matrix
 from difffae.face.tracker import FaceNotFoundError
@@ -209,10 +210,12 @@ def test_a_lamp_lights_its_side_of_the_face_and_moves_nothing(
     pipeline: Pipeline, source: Source
 ) -> None:
     start = pipeline.open_stream(source, CONTROLS)
-    lit = replace(CONTROLS, light_x=-1.0, light_strength=1.0)
+    lit = replace(CONTROLS, lamp=Lamp(azimuth_deg=-45, strength=1.0))
     own, _ = pipeline.condition(driver_frame(0), source, start, CONTROLS)
     lamp, state = pipeline.condition(driver_frame(0), source, start, lit)
-    off, _ = pipeline.condition(driver_frame(0), source, start, replace(lit, light_strength=0.0))
+    off, _ = pipeline.condition(
+        driver_frame(0), source, start, replace(lit, lamp=Lamp(azimuth_deg=-45))
+    )
     np.testing.assert_array_equal(off.composite, own.composite)
     np.testing.assert_array_equal(lamp.face_mask, own.face_mask)
     assert state.motion.shown is not None
@@ -239,8 +242,3 @@ def test_with_the_mouth_off_a_speaking_driver_moves_no_mouth(
         points = pipeline.rig.head_model.pose(front, source.face.fitted.residual)  # type: ignore[attr-defined]
         widest.append(float(points[14, 1] - points[13, 1]) / front.scale)
     assert widest[0] > widest[1] + 0.05
-
-
-def test_a_lamp_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^light_x is 1.5; expected -1 to 1$"):
-        Controls(light_x=1.5)

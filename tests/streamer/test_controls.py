@@ -1,11 +1,15 @@
 """The typed controls: what the page is told, and what is taken from it."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
-from streamer.controls import LiveControls, controls_schema
+from difffae.face.edit import Edit
+from difffae.face.lamp import NAMED_STRENGTH, PRESETS, Lamp
+from streamer.attributes import PLACES, source_name
+from streamer.controls import SLOW, LiveControls, controls_schema
 from streamer.engine import model_controls
 from streamer.errors import ControlError
 
@@ -18,43 +22,84 @@ def test_the_schema_names_every_control_with_its_default_and_is_json() -> None:
     }
     assert schema["strength"] == {"min": 0, "max": 2, "step": 0.05, "default": 1.0}
     assert schema["pose"] == {"type": "boolean", "default": True}
-    assert schema["light_x"] == {"min": -1, "max": 1, "step": 0.05, "default": 0.0}
+    yaw = {"min": -40, "max": 40, "step": 1, "unit": "degrees", "default": 0.0}
+    assert schema["yaw"] == yaw
+    assert schema["light_ambient"] == {"min": 0, "max": 1, "step": 0.05, "default": None}
+    assert schema["background_colour"] == {"type": "colour", "default": None}
+    assert schema["pose_from"] == {"type": "portrait", "default": None}
     assert schema["mirror"] == {"type": "boolean", "default": False}
     assert schema["motion"] == {"enum": ["relative", "absolute"], "default": "relative"}
 
 
-NOT_THE_DEFAULTS = {
-    "motion": "absolute",
-    "strength": 0.7,
-    "pose": False,
-    "expression": False,
-    "eyes": False,
-    "mouth": False,
-    "smoothing": 0.2,
-    "light": "driver",
-    "light_x": -0.3,
-    "light_y": 0.6,
-    "light_strength": 0.9,
-    "mirror": True,
-    "steps": 4,
+# What each control is set to, which field of the model's controls hears of it, and what of that.
+HEARD: dict[str, tuple[object, str, object]] = {
+    "motion": ("absolute", "motion", "absolute"),
+    "strength": (0.7, "strength", 0.7),
+    "pose": (False, "moves_pose", False),
+    "expression": (False, "moves_expression", False),
+    "eyes": (False, "moves_eyes", False),
+    "mouth": (False, "moves_mouth", False),
+    "smoothing": (0.2, "smoothing", 0.2),
+    "yaw": (10, "edit", Edit(yaw=10)),
+    "pitch": (-5, "edit", Edit(pitch=-5)),
+    "roll": (7, "edit", Edit(roll=7)),
+    "zoom": (1.2, "edit", Edit(zoom=1.2)),
+    "shift_x": (0.1, "edit", Edit(shift_x=0.1)),
+    "shift_y": (-0.2, "edit", Edit(shift_y=-0.2)),
+    "expression_strength": (1.5, "edit", Edit(expression_strength=1.5)),
+    "shape_strength": (0.5, "edit", Edit(shape_strength=0.5)),
+    "gaze_x": (10, "edit", Edit(gaze_x=10)),
+    "gaze_y": (-10, "edit", Edit(gaze_y=-10)),
+    "light": ("driver", "light", "driver"),
+    "light_preset": ("candle", "lamp", PRESETS["candle"]),
+    "light_azimuth": (30, "lamp", Lamp(azimuth_deg=30, strength=NAMED_STRENGTH)),
+    "light_elevation": (-30, "lamp", Lamp(elevation_deg=-30, strength=NAMED_STRENGTH)),
+    "light_temperature": (3000, "lamp", Lamp(temperature_k=3000, strength=NAMED_STRENGTH)),
+    "light_strength": (0.9, "lamp", Lamp(strength=0.9)),
+    "light_ambient": (0.9, "lamp", Lamp(ambient=0.9, strength=NAMED_STRENGTH)),
+    "steps": (4, "num_steps", 4),
 }
 
 
-def test_each_control_but_the_mirror_changes_one_of_the_models_and_none_is_left_over() -> None:
-    default, heard = model_controls(LiveControls(), 0), set()
-    assert list(NOT_THE_DEFAULTS) == list(controls_schema())
-    for name, value in NOT_THE_DEFAULTS.items():
+def test_each_control_changes_one_of_the_models_and_none_is_left_over() -> None:
+    default = model_controls(LiveControls(), 0)
+    outside = {"mirror", "background_colour", "background_blur"}
+    named_by_portrait = {source_name(place) for place in PLACES}
+    assert set(HEARD) == set(controls_schema()) - outside - named_by_portrait
+    for name, (value, field, heard) in HEARD.items():
         given = model_controls(LiveControls().changed({name: value}), 0)
-        changed = {
-            field.name
-            for field in fields(given)
-            if getattr(given, field.name) != getattr(default, field.name)
-        }
-        assert len(changed) == (name != "mirror")
-        assert {getattr(given, field) for field in changed} <= {value}
-        heard |= changed
-    not_yet_live = {"seed", "edit", "moves_gaze", "moves_camera"}
-    assert heard == {field.name for field in fields(default)} - not_yet_live
+        assert given == replace(default, **{field: heard}), name
+    not_live = {"seed", "moves_gaze", "moves_camera"}
+    assert {field for _, field, _ in HEARD.values()} == {
+        one.name for one in fields(default)
+    } - not_live
+
+
+def test_faces_that_attributes_are_taken_from_are_heard_of() -> None:
+    face: Any = object()
+    for place in set(PLACES) - {"background"}:
+        assert getattr(model_controls(LiveControls(), 0, {place: face}).edit, place) is face
+
+
+def test_what_was_set_and_taken_back_is_what_there_was() -> None:
+    schema, controls = controls_schema(), LiveControls()
+    others = {"background_colour": "#102030", "pose_from": "P001", "mirror": True}
+    for name, value in {**{name: value for name, (value, *_) in HEARD.items()}, **others}.items():
+        set_once = controls.changed({name: value})
+        assert set_once != controls
+        assert set_once.changed({name: schema[name]["default"]}) == controls
+
+
+def test_sources_are_named_in_the_clients_words_and_replaced_by_the_models() -> None:
+    controls = LiveControls().changed({"pose_from": "P001", "background_from": "P002"})
+    assert controls.sources == {"pose": "P001", "background": "P002"}
+    assert controls.has_background
+    told = controls.with_sources({"pose": "a", "background": "b"})
+    assert (told.pose_from, told.background_from) == ("a", "b")
+    assert {source_name(place) for place in PLACES} | {
+        "background_colour",
+        "background_blur",
+    } == SLOW
 
 
 def test_some_values_are_changed_and_the_others_kept() -> None:
@@ -70,9 +115,27 @@ def test_some_values_are_changed_and_the_others_kept() -> None:
         ({"strength": float("nan")}, "expected a number"),
         ({"strength": "1"}, "expected a number"),
         ({"strength": None}, "expected a number"),
-        ({"light_x": -1.01}, "light_x is -1.01; expected a number from -1 to 1"),
-        ({"light_y": 1.5}, "light_y is 1.5; expected a number from -1 to 1"),
-        ({"light_strength": -0.1}, "expected a number from 0 to 1"),
+        ({"yaw": -40.1}, "yaw is -40.1; expected a number from -40 to 40"),
+        ({"zoom": 1.5}, "zoom is 1.5; expected a number from 0.7 to 1.4"),
+        ({"yaw": None}, "yaw is None; expected a number from -40 to 40"),
+        ({"light_strength": -0.1}, "expected a number from 0 to 1 or null"),
+        ({"light_preset": "disco"}, "expected one of none, studio, loop"),
+        ({"light_preset": None}, "expected one of none"),
+        ({"background_colour": "red"}, "expected a colour such as #1e90ff or null"),
+        ({"background_colour": 7}, "expected a colour"),
+        ({"pose_from": "P" * 65}, "expected a portrait's id or null"),
+        ({"pose_from": ""}, "expected a portrait's id or null"),
+        ({"pose_from": ["P001"]}, "expected a portrait's id or null"),
+        (
+            {"background_colour": "#102030", "background_blur": 4},
+            "background_colour and background_blur are two sources for the background",
+        ),
+        ({"background_from": "P1", "background_blur": 4}, "two sources for the background"),
+        (
+            {"light": "driver", "light_from": "P1"},
+            "light and light_from are two sources for the light",
+        ),
+        ({"hair_from": "P1"}, "there is no control 'hair_from'"),
         ({"eyes": "on"}, "eyes is 'on'; expected true or false"),
         ({"pose": 1}, "pose is 1; expected true or false"),
         ({"motion": "sideways"}, "expected one of relative, absolute"),

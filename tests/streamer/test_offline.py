@@ -73,7 +73,7 @@ def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
     motion = ["--motion", "absolute", "--strength", "0.7", "--reference", "auto", "--face", "1"]
     model = ["--steps", "4", "--seed", "9", "--device", "cuda:1", "--runtime", "eager", "--quiet"]
     face = ["--pose", "false", "--expression", "true", "--eyes", "false", "--mouth", "false"]
-    light = ["--light", "driver", "--light-x", "-1", "--light-y", "0.5", "--light-strength", "0.3"]
+    light = ["--light", "driver", "--light-direction", "-30,45", "--light-strength", "0.3"]
     options = [*motion, *model, *face, *light, "--smoothing", "0.1", "--warm-start"]
     assert main(given(driver, source, *options), load=loader) == 0
     assert loader.settings == EngineSettings(
@@ -88,8 +88,8 @@ def test_every_option_reaches_the_model(driver: Path, source: Path) -> None:
             mouth=False,
             smoothing=0.1,
             light="driver",
-            light_x=-1.0,
-            light_y=0.5,
+            light_azimuth=-30.0,
+            light_elevation=45.0,
             light_strength=0.3,
             steps=4,
         ),
@@ -125,7 +125,19 @@ def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:
         (["--strength", "3"], "expected 0 to 2, got 3"),
         (["--strength", "nan"], "expected 0 to 2, got nan"),
         (["--strength", "much"], "expected 0 to 2, got much"),
-        (["--light-x", "-1.5"], "expected -1 to 1, got -1.5"),
+        (["--yaw", "-50"], "expected -40 to 40 degrees, got -50"),
+        (["--yaw", "5", "--yaw", "6"], "two sources for the yaw"),
+        (["--expression", "a.jpg", "--expression", "b.jpg"], "two sources for the expression"),
+        (["--light", "driver", "--light", "studio"], "two sources for the light"),
+        (["--light", "disco"], "expected source, driver, a picture or one of none, studio"),
+        (["--light-direction", "30"], "expected two numbers such as 30,45, got 30"),
+        (["--light-direction", "-200,3"], "expected -180 to 180 degrees, got -200"),
+        (["--light-direction", "3,4", "--light-azimuth", "5"], "two sources for the light azimuth"),
+        (["--background", "#12"], "expected a colour such as #1e90ff, got #12"),
+        (["--background", "blur:101"], "expected 0 to 100 pixels, got 101"),
+        (["--background", "#123456", "--background", "blur:3"], "sources for the background"),
+        (["--hair", "a.jpg"], "unrecognized arguments"),
+        (["--pose", "perhaps"], "expected true, false, a picture or a video, got perhaps"),
         (["--light-strength", "2"], "expected 0 to 1, got 2"),
         (["--eyes", "closed"], "expected true or false, got closed"),
         (["--steps", "0"], "expected a whole number from 1, got 0"),

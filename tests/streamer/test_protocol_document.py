@@ -207,6 +207,7 @@ def test_the_controls_are_those_of_the_server() -> None:
     real = controls_schema()
     for entry in real.values():
         entry.pop("step", None)
+        entry.pop("unit", None)
     assert told == real
 
 
@@ -214,11 +215,11 @@ def _control(text: str) -> dict[str, Any]:
     """A control as the table says it: "boolean (true)", "0 to 2 (1)" or "1, 2, 4 (1)"."""
     text = text.replace("`", "")
     values, default = re.fullmatch(r"(.+) \((.+)\)", text).groups()  # type: ignore[union-attr]
-    if values == "boolean":
-        return {"type": "boolean", "default": json.loads(default)}
+    if values in ("boolean", "portrait", "colour"):
+        return {"type": values, "default": json.loads(default)}
     if " to " in values:
-        least, most = map(float, values.split(" to "))
-        return {"min": least, "max": most, "default": float(default)}
+        least, most = map(float, values.removeprefix("null or ").split(" to "))
+        return {"min": least, "max": most, "default": json.loads(default)}
     choices = [int(one) if one.isdigit() else one for one in values.split(", ")]
     return {"enum": choices, "default": int(default) if default.isdigit() else default}
 
@@ -341,6 +342,7 @@ def test_the_session_record_has_the_fields_named(tmp_path: Path) -> None:
     [
         ("within {} s |", int(signaling.READ_S)),
         ("{} messages are waiting", session._MAX_WAITING),
+        ("or {} that take time", session._MAX_SLOW),
         ("at most {} candidates in all", offers.MAX_CANDIDATES),
         ("more than {} candidates of a\n  session", offers.MAX_CANDIDATES),
         ("at most {} pixels a side; 404", portraits.PREVIEW_PX),

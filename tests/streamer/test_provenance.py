@@ -9,7 +9,7 @@ import pytest
 from signing_media import STATEMENT, signed_video, users_credentials
 from streamer.certificate import SigningSettings, load_credentials
 from streamer.errors import OutputError, UsageError
-from streamer.provenance import SOURCE_TYPE, can_sign, check_can_sign, manifest, sign_mp4
+from streamer.provenance import SOURCE_TYPE, can_sign, check_can_sign, manifest, sign_file
 from streamer.verify import verify
 from streamer_media import moving_frames, read_video, write_video
 
@@ -64,7 +64,7 @@ def test_a_certificate_that_cannot_sign_is_refused_before_and_at_signing(
     path = write_video(tmp_path / "v.mp4", moving_frames(3))
     before = path.read_bytes()
     with pytest.raises(UsageError, match="the certificate cannot sign"):
-        sign_mp4(path, STATEMENT, credentials)
+        sign_file(path, STATEMENT, credentials)
     assert path.read_bytes() == before
     assert not (tmp_path / ".v.mp4.signing").exists()
 
@@ -73,14 +73,14 @@ def test_what_is_no_mp4_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
     path.write_text("hello, this is text and no video")
     with pytest.raises(OutputError, match=r"cannot sign .*text\.mp4"):
-        sign_mp4(path, STATEMENT, load_credentials(SigningSettings()))
+        sign_file(path, STATEMENT, load_credentials(SigningSettings()))
     assert path.read_text() == "hello, this is text and no video"
     assert [found.name for found in tmp_path.iterdir()] == ["text.mp4"]
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file"):
-        sign_mp4(tmp_path / "none.mp4", STATEMENT, load_credentials(SigningSettings()))
+        sign_file(tmp_path / "none.mp4", STATEMENT, load_credentials(SigningSettings()))
 
 
 def test_a_full_disk_leaves_the_unsigned_file_whole(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_full_disk_leaves_the_unsigned_file_whole(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size - 100, limits[1]))
     try:
         with pytest.raises(OutputError, match=r"cannot sign .* free some space"):
-            sign_mp4(path, STATEMENT, credentials)
+            sign_file(path, STATEMENT, credentials)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -106,7 +106,7 @@ def test_without_the_package_signing_is_a_sentence(
     credentials = load_credentials(SigningSettings())
     monkeypatch.setitem(sys.modules, "c2pa", None)
     with pytest.raises(UsageError, match=r"c2pa-python.* is missing; run pip install"):
-        sign_mp4(tmp_path / "v.mp4", STATEMENT, credentials)
+        sign_file(tmp_path / "v.mp4", STATEMENT, credentials)
 
 
 def test_both_packages_are_here() -> None:

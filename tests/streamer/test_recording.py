@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from signing_media import STATEMENT
 from streamer.certificate import SigningSettings, load_credentials
 from streamer.errors import OutputError, UsageError
-from streamer.provenance import sign_mp4
+from streamer.provenance import sign_file
 from streamer.recording import TIME_BASE, Recorder, RecordingSettings
 from streamer.recording_tracks import beside
 from streamer.verify import verify
@@ -246,7 +246,7 @@ def test_a_recording_is_signed_before_it_gets_its_name(tmp_path: Path) -> None:
 
     def sign(path: Path) -> None:
         seen.append(((tmp_path / "r.mp4").exists(), path.suffix))
-        sign_mp4(path, STATEMENT, load_credentials(SigningSettings()))
+        sign_file(path, STATEMENT, load_credentials(SigningSettings()))
 
     recorder = Recorder(roomy(), sign=sign)
     recorder.start(tmp_path / "r.mp4", SIZE)

@@ -155,8 +155,8 @@ def test_resuming_with_another_option_is_refused(driver: Path, source: Path) -> 
         reenact_file(job, load=FakeLoader(interrupt_at(60)))
     with pytest.raises(ResumeError, match="another strength"):
         reenact_file(another(job, strength=0.5), load=never_load)
-    with pytest.raises(ResumeError, match="another light_x"):
-        reenact_file(another(job, light_x=0.5), load=never_load)
+    with pytest.raises(ResumeError, match="another yaw"):
+        reenact_file(another(job, yaw=5.0), load=never_load)
     write_video(driver, moving_frames(129))
     with pytest.raises(ResumeError, match="another driver"):
         reenact_file(job, load=never_load)

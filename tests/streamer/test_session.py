@@ -53,12 +53,12 @@ def test_mirroring_begins_as_asked_and_is_changed_like_any_control(tmp_path: Pat
             _, begun = await stage.begin(mirror=True)
             stream = stage.compute.streams[begun["id"]]
             assert stream.settings.controls.mirror
-            change = {"id": 1, "type": "set", "controls": {"light_x": -0.5}}
+            change = {"id": 1, "type": "set", "controls": {"yaw": -5}}
             await tell(stage.peers.made[0], change)
             assert stream.settings.controls.mirror
             await tell(stage.peers.made[0], {**change, "controls": {"mirror": False}})
             assert not stream.settings.controls.mirror
-            assert stream.settings.controls.light_x == -0.5
+            assert stream.settings.controls.yaw == -5
 
     asyncio.run(act())
 

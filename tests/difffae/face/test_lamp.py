@@ -10,7 +10,6 @@ from difffae.face.lamp import (
     NAMED_STRENGTH,
     NEUTRAL_K,
     PRESETS,
-    AddedLight,
     Lamp,
     add_lamp,
     lamp_of,
@@ -184,18 +183,6 @@ def test_a_number_without_a_preset_makes_a_lamp_that_shines() -> None:
     assert lamp_of().strength == 0
     assert lamp_of(azimuth_deg=30, elevation_deg=None).strength == NAMED_STRENGTH
     assert lamp_of(azimuth_deg=30, strength=0.3).strength == 0.3
-
-
-def test_a_point_on_the_plane_before_the_face_is_a_direction() -> None:
-    lamp = AddedLight(x=0.6, y=-0.4, strength=0.7).lamp
-    np.testing.assert_allclose(lamp.towards, np.array([0.6, 0.4, -1]) / np.sqrt(1.52), atol=1e-9)
-    assert lamp.strength == 0.7
-
-
-@pytest.mark.parametrize("wrong", [{"x": 1.2}, {"y": -2.0}, {"strength": 1.1}, {"x": float("nan")}])
-def test_a_point_out_of_range_is_refused_in_one_sentence(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"^light_\w+ is [^\n]*; expected -?\d to 1$"):
-        AddedLight(**wrong)
 
 
 @pytest.mark.parametrize(
