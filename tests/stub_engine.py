@@ -13,6 +13,7 @@ from streamer.live import LiveResult, Picture, ReferenceAction, SessionSettings,
 PLAIN, FAIL, HOLD, DIE = 0, 1, 2, 3
 HOLD_OPENING = 0.125
 HOLD_PORTRAIT, DIE_PORTRAIT = 254, 253
+HOLD_BLUR = 50
 
 
 def frame(number: int, order: int = PLAIN, shape: tuple[int, int] = (4, 6)) -> TimedFrame:
@@ -33,6 +34,7 @@ class StubEngine:
         self.gate = gate
         self.num_processed = 0
         self.portraits: dict[str, Picture] = {}
+        self.ready = {0.0}  # backgrounds
         self.settings: dict[str, SessionSettings] = {}
         self.actions: dict[str, list[str]] = {}
 
@@ -53,7 +55,11 @@ class StubEngine:
         return name
 
     def make_ready(self, settings: SessionSettings) -> None:
-        pass
+        if not set(settings.portraits) <= self.portraits.keys():
+            raise PortraitError("there is no such portrait")
+        if settings.controls.background_blur == HOLD_BLUR:
+            Path(self.gate).read_bytes()
+        self.ready.add(settings.controls.background_blur)
 
     def open(self, session: str, settings: SessionSettings) -> Picture:
         self.update(session, settings)
@@ -63,8 +69,10 @@ class StubEngine:
         return self.portraits[settings.portrait]
 
     def update(self, session: str, settings: SessionSettings) -> None:
-        if settings.portrait not in self.portraits:
+        if not set(settings.portraits) <= self.portraits.keys():
             raise PortraitError("there is no such portrait")
+        if settings.controls.background_blur not in self.ready:
+            raise PortraitError("there is no such background")
         self.settings[session] = settings
 
     def reference(self, session: str, action: ReferenceAction) -> None:
