@@ -4,7 +4,7 @@ import pytest
 
 from streamer.bench.browser import Browser, missing_program
 from streamer.controls import SLOW, controls_schema
-from webclient.fake_server import FakeServer
+from webclient.fake_server import SKINS, FakeServer
 from webclient.page_steps import MOVE_SLIDER, server_has, start_and_wait
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +24,7 @@ return [...document.querySelectorAll('#controls [role=group]')].map((group) => [
 """
 
 
-def move(page: Browser, name: str, value: float) -> None:
+def move(page: Browser, name: str, value: float | str) -> None:
     page.script(MOVE_SLIDER.replace("strength", name), value)
 
 
@@ -72,3 +72,67 @@ def test_mirroring_is_changed_by_the_control_and_kept_through_a_reset(
     server_has(server, page, {n: value for n, value in everything.items() if n not in SLOW})
     server_has(server, page, {n: value for n, value in everything.items() if n in SLOW})
     assert page.script("return document.getElementById('mirror').checked")
+
+
+def choose(page: Browser, name: str, value: str) -> None:
+    page.script(
+        "const list = document.querySelector(`select[name=${arguments[0]}]`);"
+        "list.value = arguments[1];"
+        "list.dispatchEvent(new Event('change', { bubbles: true }));",
+        name,
+        value,
+    )
+
+
+def test_attributes_are_taken_from_portraits_of_the_gallery_and_given_back(
+    page: Browser, server: FakeServer
+) -> None:
+    start_and_wait(page)
+    offered = page.script(
+        "return [...document.querySelector('select[name=expression_from]').options]"
+        ".map((option) => option.value)"
+    )
+    assert offered == ["", *SKINS]
+    choose(page, "expression_from", "ben")
+    server_has(server, page, {"expression_from": "ben"})
+    choose(page, "expression_from", "")
+    server_has(server, page, {"expression_from": None})
+
+
+def test_a_preset_is_chosen_by_name_and_a_slider_without_a_value_says_so(
+    page: Browser, server: FakeServer
+) -> None:
+    start_and_wait(page)
+    told = "document.querySelector('output[for=control-light_azimuth]').value"
+    assert page.script(f"return {told}") == "–"
+    choose(page, "light_preset", "split")
+    server_has(server, page, {"light_preset": "split"})
+    move(page, "light_azimuth", 30)
+    server_has(server, page, {"light_azimuth": 30})
+    assert page.script(f"return {told}") == "30°"
+
+
+def test_one_background_takes_the_place_of_another(page: Browser, server: FakeServer) -> None:
+    start_and_wait(page)
+    move(page, "background_blur", 12)
+    none = {"background_blur": 0, "background_colour": None, "background_from": None}
+    server_has(server, page, {**none, "background_blur": 12})
+    move(page, "background_colour", "#1e90ff")
+    server_has(server, page, {**none, "background_colour": "#1e90ff"})
+    page.wait("document.querySelector('input[name=background_blur]').value === '0'")
+    choose(page, "background_from", "chen")
+    server_has(server, page, {**none, "background_from": "chen"})
+    page.wait("document.querySelector('output[for=control-background_colour]').value === '–'")
+    page.script("document.querySelector('button[aria-label=\"Reset: Background\"]').click()")
+    server_has(server, page, none)
+    page.wait("document.querySelector('select[name=background_from]').value === ''")
+    assert page.script("return document.getElementById('controls-error').textContent") == ""
+
+
+def test_anothers_light_takes_the_place_of_the_cameras(page: Browser, server: FakeServer) -> None:
+    start_and_wait(page)
+    page.script("document.querySelectorAll('input[name=control-light]')[1].click()")
+    server_has(server, page, {"light": "driver", "light_from": None})
+    choose(page, "light_from", "anna")
+    server_has(server, page, {"light_from": "anna", "light": "source"})
+    page.wait("document.querySelectorAll('input[name=control-light]')[0].checked")
