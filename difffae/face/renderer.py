@@ -275,13 +275,22 @@ def enlarge(warp: Warp, size: int) -> Warp:
         return ((resized(positions) + 0.5) * factor - 0.5).astype(np.float32)
 
     return Warp(
-        face_map=moved(warp.face_map),
+        face_map=moved(_carried_on(warp.face_map, warp.face_weight)),
         head_map=moved(warp.head_map),
         face_weight=resized(warp.face_weight),
         inside_mask=resized(warp.inside_mask),
         mouth_weight=resized(warp.mouth_weight),
         relight=resized(warp.relight),
     )
+
+
+def _carried_on(positions: MapF32, weight: MaskF32) -> MapF32:
+    """Positions of the face, also one pixel outside it: a larger map reads between the two."""
+    known = (weight > 0).astype(np.float32)
+    near = cv2.boxFilter(known, -1, (3, 3), normalize=False)
+    around = cv2.boxFilter(positions * known[..., None], -1, (3, 3), normalize=False)
+    around /= np.maximum(near, 1)[..., None]
+    return np.where(known[..., None] > 0, positions, around).astype(np.float32)
 
 
 def vertex_normals(points: Points3, triangles: Triangles) -> Normals:

@@ -14,6 +14,7 @@ from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import (
     Condition,
     Renderer,
+    Warp,
     compose,
     enlarge,
     vertex_normals,
@@ -277,3 +278,24 @@ def test_a_renderer_uses_the_rasterizer_it_is_given(
 
 def test_warming_up_renders_without_a_picture(head_model: FaceMeshModel) -> None:
     warm_up(head_model, SurroundingsConfig(), 64)
+
+
+def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:
+    size, factor = 64, 3
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    is_face = np.hypot(x - 30, y - 34) < 20
+    nothing = np.zeros((size, size), np.float32)
+    own = np.stack([x, y], -1)
+    warp = Warp(
+        face_map=np.where(is_face[..., None], own, 0).astype(np.float32),
+        head_map=own,
+        face_weight=is_face.astype(np.float32),
+        inside_mask=nothing,
+        mouth_weight=nothing,
+        relight=np.ones((size, size, 3), np.float32),
+    )
+    large = enlarge(warp, factor * size)
+    is_shown = large.face_weight > 0
+    assert is_shown.sum() > factor**2 * is_face.sum()
+    off = np.abs(large.face_map - large.head_map)[is_shown]
+    assert off.max() < 1.5 * factor
