@@ -153,6 +153,16 @@ def make_dresser(reenactor: Reenactor) -> Dresser:
     return dress
 
 
+def backdrop_of(picture: NDArray[np.uint8], reenactor: Reenactor) -> "NDArray[np.uint8] | Source":
+    """A portrait, so that its person is left out; the picture as it is where it is not one."""
+    from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
+
+    try:
+        return reenactor.encode_source(picture)
+    except (FaceNotFoundError, SeveralFacesError):
+        return picture
+
+
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
     """Which model, where, and how it moves the portrait.

@@ -185,7 +185,7 @@ def _add_places(group: Any, *, has_driver: bool) -> None:
         default=_Look(),
         metavar="#rrggbb|blur:X|FILE",
         help="what is behind the person: a colour, the portrait's own out of focus by 0 to 100 "
-        "pixels, or a picture",
+        "pixels, or a picture, without the person in it",
     )
 
 

@@ -20,6 +20,7 @@ from streamer.controls import LiveControls
 from streamer.engine import (
     Engine,
     Reenactor,
+    backdrop_of,
     donor_errors,
     driver_errors,
     following,
@@ -90,11 +91,15 @@ def _read(path: Path, places: tuple[Place, ...]) -> GivenFile:
 def before_background(
     source: "Source", given: Sequence[GivenFile], controls: LiveControls, model: Reenactor
 ) -> "Source":
-    """The portrait before the background that is asked for; itself where none is."""
+    """The portrait before the background that is asked for; itself where none is.
+
+    Of a picture of one person only what is behind them is taken.
+    """
     pictures = [one.picture for one in given if "background" in one.places]
     if not (pictures or controls.has_background):
         return source
-    return make_dresser(model)(source, controls, next(iter(pictures), None))
+    behind = [backdrop_of(picture, model) for picture in pictures if picture is not None]
+    return make_dresser(model)(source, controls, next(iter(behind), None))
 
 
 class Donors:

@@ -1,6 +1,7 @@
 """Attributes from files: pictures hold, videos move beside the driver, bad files are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
 def test_a_background_is_put_behind_before_anything_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[object] = []
+    seen: list[tuple[object, object]] = []
 
     def make_dresser(model: object) -> object:
         def dress(source: object, controls: LiveControls, behind: object) -> object:
@@ -118,14 +119,19 @@ def test_a_background_is_put_behind_before_anything_moves(
         return dress
 
     monkeypatch.setattr("streamer.places.make_dresser", make_dresser)
-    source, model = object(), object()
+    source, model = object(), FakeReenactor()
 
     def put(places: dict[Place, Path], controls: LiveControls) -> object:
         return before_background(source, read_places(places), controls, model)  # type: ignore[arg-type]
 
     assert put({}, LiveControls()) is source
     assert put({}, LiveControls(background_colour="#102030")) == "dressed"
-    path = picture(tmp_path)
-    assert put({"background": path}, LiveControls()) == "dressed"
+    person, wall = picture(tmp_path), tmp_path / "wall.png"
+    PillowImage.new("RGB", (80, 80), (90, 90, 90)).save(wall)
+    for path in (person, wall):
+        assert put({"background": path}, LiveControls()) == "dressed"
     assert seen[0] == ("#102030", None)
-    np.testing.assert_array_equal(seen[1][1], np.asarray(PillowImage.open(path)))  # type: ignore[index]
+    behind: list[Any] = [what for _, what in seen[1:]]
+    assert isinstance(behind[0], FakeSource)
+    np.testing.assert_array_equal(behind[0].image, np.asarray(PillowImage.open(person)))
+    np.testing.assert_array_equal(behind[1], np.asarray(PillowImage.open(wall)))
