@@ -30,6 +30,8 @@ const GROUPS = {
   Background: ["background_blur", "background_colour", "background_from"],
   Picture: ["steps"],
 };
+/** What is not folded away at first. */
+const OPEN = new Set(["Motion", "Picture"]);
 /** Of each only one can be set; the others are taken back with it. */
 const RIVALS = [["light", "light_from"], ["background_blur", "background_colour", "background_from"]];
 /** Whose it is where no portrait is named. */
@@ -55,8 +57,9 @@ function titled(title, reset, made) {
   const button = element("button", { type: "button", className: "plain", textContent: "Reset" });
   button.setAttribute("aria-label", `Reset: ${title}`);
   button.addEventListener("click", reset);
-  const heading = element("div", { className: "group-head" }, element("h3", { id, textContent: title }), button);
-  const group = element("div", { className: "group" }, heading, ...made);
+  const heading = element("summary", {}, element("h3", { id, textContent: title }));
+  const body = element("details", { open: OPEN.has(title) }, heading, element("div", { className: "group-body" }, ...made));
+  const group = element("div", { className: "group" }, body, button);
   group.setAttribute("role", "group");
   group.setAttribute("aria-labelledby", id);
   return group;

@@ -289,8 +289,8 @@ def _carried_on(positions: MapF32, weight: MaskF32) -> MapF32:
     known = (weight > 0).astype(np.float32)
     near = cv2.boxFilter(known, -1, (3, 3), normalize=False)
     around = cv2.boxFilter(positions * known[..., None], -1, (3, 3), normalize=False)
-    around /= np.maximum(near, 1)[..., None]
-    return np.where(known[..., None] > 0, positions, around).astype(np.float32)
+    mean = around / np.maximum(near, 1)[..., None]
+    return np.where(known[..., None] > 0, positions, mean).astype(np.float32)
 
 
 def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
