@@ -1,10 +1,11 @@
 """Sources dressed anew: what changes, what stays, and what is refused."""
 
+import cv2
 import numpy as np
 import pytest
 
 from difffae.pipeline import Pipeline, Source
-from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor
+from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor, _out_of_focus
 from scripted_pipeline import driver_frame, reenacted
 
 GREEN = Colour(red=10, green=200, blue=30)
@@ -81,3 +82,14 @@ def test_values_out_of_range_are_refused_in_a_sentence(source: Source) -> None:
         Blur(radius=-1.0)
     with pytest.raises(ValueError, match=r"amount is 1\.5; expected 0 to 1"):
         Exchange(donor=source, amount=1.5)
+
+
+@pytest.mark.parametrize("spread", [0.0, 2.0, 9.0, 40.0])
+def test_a_blur_is_a_gaussian_one_however_wide(spread: float) -> None:
+    generator = np.random.default_rng(3)
+    coarse = generator.integers(0, 256, (18, 24, 3), dtype=np.uint8)
+    picture = np.repeat(np.repeat(coarse, 10, 0), 10, 1)
+    blurred = _out_of_focus(picture, spread)
+    expected = cv2.GaussianBlur(picture, (0, 0), spread) if spread else picture
+    assert blurred.shape == picture.shape
+    assert np.abs(blurred.astype(int) - expected).mean() < 0.03 * picture.std()
