@@ -24,12 +24,12 @@ export class ControlChannel extends EventTarget {
   }
 
   /** Resolves on the server's ack; rejects with a ControlError on its error or silence. */
-  request(type, fields = {}) {
+  request(type, fields = {}, patience = PATIENCE_MS) {
     if (!this.isOpen) return Promise.reject(new ControlError("There is no connection; start first."));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       const silence = () => this.#settle(id, "The server did not answer; try again.");
-      this.#waiting.set(id, { resolve, reject, timer: setTimeout(silence, PATIENCE_MS) });
+      this.#waiting.set(id, { resolve, reject, timer: setTimeout(silence, patience) });
       this.#channel.send(JSON.stringify({ id, type, ...fields }));
     });
   }

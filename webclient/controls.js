@@ -43,6 +43,8 @@ const UNSET = "–";
 const ELSEWHERE = new Set(["mirror"]);
 const CHOICES = { source: "portrait", driver: "camera" };
 const SETTLE_MS = 60;
+/** How long something may be made before it is taken for lost. */
+const SLOW_MS = 60000;
 
 const pretty = (name) => NAMES[name] ?? (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
 
@@ -183,7 +185,7 @@ export class Controls {
   #quick = new Lane();
   #slow = new Lane();
 
-  /** `send(values)` resolves when the server took them; `problem(sentence)` shows why not, "" clears. */
+  /** `send(values, patience)` resolves when the server took them; `problem(sentence)` shows why not, "" clears. */
   constructor(place, schema, { send, problem }) {
     this.#schema = Object.fromEntries(Object.entries(schema).filter(([name]) => !ELSEWHERE.has(name)));
     this.#send = send;
@@ -263,7 +265,7 @@ export class Controls {
   async #offer(values) {
     Object.assign(this.#asked, values);
     try {
-      await this.#send(values);
+      await this.#send(values, Object.keys(values).some((name) => this.#isSlow(name)) ? SLOW_MS : undefined);
       Object.assign(this.#agreed, values);
       this.#problem("");
     } catch (error) {

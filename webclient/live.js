@@ -51,7 +51,7 @@ export class Live {
   configure(config) {
     this.config = config;
     this.#controls = new Controls(get("controls"), config.controls, {
-      send: (controls) => this.#request("set", { controls }),
+      send: (controls, patience) => this.#request("set", { controls }, patience),
       problem: (sentence) => { get("controls-error").textContent = sentence; },
     });
     this.#controls.offerPortraits(this.#portraits.known);
@@ -188,9 +188,9 @@ export class Live {
   }
 
   /** A request whose refusal the caller shows. */
-  #request(type, fields) {
+  #request(type, fields, patience) {
     if (!this.#session?.channel?.isOpen) return Promise.resolve();
-    return this.#session.channel.request(type, fields);
+    return this.#session.channel.request(type, fields, patience);
   }
 
   /** A request whose refusal is shown as a notice; the ack, or null. */
