@@ -1,11 +1,11 @@
 """The one door to the model: what a reenactor does, how to load one, its errors in plain words."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from streamer.attributes import FACE_NUMBERS, red_green_blue
 from streamer.controls import LiveControls
 from streamer.errors import DriverError, ModelError, PortraitError
 from streamer.memory import without_collections
+from streamer.reenactor import Dresser as Dresser
+from streamer.reenactor import Reenactor as Reenactor
 
 if TYPE_CHECKING:
     from difffae.controls import Controls as Controls
@@ -34,98 +36,6 @@ _LAMP_FIELDS = {
     "light_ambient": "ambient",
 }
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"})
-
-
-class Reenactor(Protocol):
-    """What moves frames needs of a model; `difffae.pipeline.Pipeline` is one.
-
-    Every image is (H, W, 3) uint8 RGB; state goes in and comes back out.
-    """
-
-    def encode_source(self, image: NDArray[np.uint8], *, face: int | None = None) -> "Source":
-        """Everything computed once of a portrait; `face` counts from 1, left to right."""
-        ...
-
-    def open_stream(self, source: "Source", controls: "Controls") -> "StreamState":
-        """The state before the first frame."""
-        ...
-
-    def restart(self, state: "StreamState") -> "StreamState":
-        """The state of the same person, with motion measured anew from the next frame."""
-        ...
-
-    def look_around(self, frame: NDArray[np.uint8], state: "StreamState") -> "StreamState":
-        """The state with a note of who else is in the frame that was just processed."""
-        ...
-
-    def choose_reference(
-        self, frames: Iterable[NDArray[np.uint8]], source: "Source", controls: "Controls"
-    ) -> int:
-        """Index of the frame nearest the portrait's own expression and pose."""
-        ...
-
-    def set_reference(
-        self, frame: NDArray[np.uint8], source: "Source", state: "StreamState"
-    ) -> "StreamState":
-        """The state with relative motion measured from that frame."""
-        ...
-
-    def prepare(
-        self,
-        frame: NDArray[np.uint8],
-        source: "Source",
-        state: "StreamState",
-        controls: "Controls",
-    ) -> tuple["Prepared", "StreamState"]:
-        """All of a frame's work that the next frame waits for."""
-        ...
-
-    def paint(
-        self,
-        prepared: "Prepared",
-        source: "Source",
-        controls: "Controls",
-        trail: "Trail | None" = None,
-    ) -> "Reenacted":
-        """The portrait as the frame's face moves it; may run beside the next `prepare`.
-
-        The trail is of the frame painted before, which a warm start begins with.
-        """
-        ...
-
-    def skip(
-        self,
-        frame: NDArray[np.uint8],
-        source: "Source",
-        state: "StreamState",
-        controls: "Controls",
-    ) -> "StreamState":
-        """The state after that frame, without making its picture."""
-        ...
-
-    def still(self, source: "Source", controls: "Controls") -> "Reenacted":
-        """The portrait as the controls' edit alone has it, without a driver."""
-        ...
-
-    def donor(self, source: "Source", state: "StreamState | None" = None) -> "Donor":
-        """A portrait's face to take attributes from, or that which a stream has moved it to."""
-        ...
-
-
-class Dresser(Protocol):
-    """Puts portraits before other backgrounds; `streamer.engine.make_dresser` makes one."""
-
-    def __call__(
-        self, source: "Source", controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
-    ) -> "Source":
-        """The same portrait before a colour or its own background out of focus, or before this.
-
-        Args:
-            source: as `Reenactor.encode_source` gives it.
-            controls: which say what.
-            behind: a picture of any size, or a portrait whose background is taken; it goes first.
-        """
-        ...
 
 
 def make_dresser(reenactor: Reenactor) -> Dresser:

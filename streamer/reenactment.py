@@ -28,6 +28,7 @@ from streamer.engine import (
 )
 from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
 from streamer.mp4_file import Mp4Plan, write_mp4
+from streamer.output_file import check_output, unfinished
 from streamer.partial import PartialRun, file_hash
 from streamer.places import Donors, GivenFile, before_background, read_places
 from streamer.portrait import read_portrait
@@ -203,32 +204,7 @@ def _check_outputs(job: Job) -> None:
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise OutputError("two outputs have the same name; give each its own")
     for path in outputs:
-        if path.suffix.lower() != ".mp4":
-            raise OutputError(f"{path} is not named .mp4; only MP4 is written")
-        if not path.parent.is_dir():
-            raise OutputError(f"there is no folder {path.parent}; make it or choose another output")
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; name a file")
-        if path.exists() and any(path.samefile(given) for given in inputs):
-            raise OutputError(f"{path} is also an input; choose another output")
-        if path.exists() and not job.can_overwrite:
-            raise OutputError(f"{path} exists; add --overwrite or choose another output")
-        _check_can_write(path)
-
-
-def _check_can_write(path: Path) -> None:
-    trial = _unfinished(path)
-    try:
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write in {path.parent}: {error.strerror}; choose another output"
-        ) from error
-
-
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.unfinished")
+        check_output(path, suffixes={".mp4"}, inputs=inputs, can_overwrite=job.can_overwrite)
 
 
 def _open_run(job: Job) -> PartialRun:
@@ -384,14 +360,14 @@ def _publish(inputs: _Inputs, run: PartialRun) -> None:
                 sound_from=job.driver if has_sound else None,
                 sound_offset_s=info.first_pts * info.time_base,
             )
-            write_mp4(_unfinished(path), plan)
+            write_mp4(unfinished(path), plan)
             if inputs.credentials is not None:
-                sign_file(_unfinished(path), _statement(job, run), inputs.credentials)
+                sign_file(unfinished(path), _statement(job, run), inputs.credentials)
         for path in job.outputs.values():
-            _unfinished(path).replace(path)
+            unfinished(path).replace(path)
     finally:
         for path in job.outputs.values():
-            _unfinished(path).unlink(missing_ok=True)
+            unfinished(path).unlink(missing_ok=True)
 
 
 def _statement(job: Job, run: PartialRun) -> Statement:

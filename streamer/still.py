@@ -12,6 +12,7 @@ from streamer.attributes import Place
 from streamer.certificate import Credentials, SigningSettings, load_credentials
 from streamer.engine import Engine, EngineSettings, find_model, load_engine, portrait_errors
 from streamer.errors import DriverError, OutputError
+from streamer.output_file import check_output, unfinished
 from streamer.partial import file_hash
 from streamer.places import Donors, GivenFile, before_background, read_places
 from streamer.portrait import read_portrait
@@ -61,25 +62,16 @@ def edit_file(job: StillJob, *, load: Callable[[EngineSettings], Engine] = load_
         if one.picture is None:
             raise DriverError(f"{one.path} is a video; a still portrait takes pictures only")
     find_model(job.engine.model)
-    _check_output(job)
+    check_output(
+        job.output,
+        suffixes=PICTURE_TYPES.keys(),
+        inputs=(job.source, *job.places.values()),
+        can_overwrite=job.can_overwrite,
+    )
     credentials = None if job.signing is None else load_credentials(job.signing)
     if credentials is not None:
         check_can_sign(credentials)
     _write(job, _edited(job, portrait, given, load(job.engine)), credentials)
-
-
-def _check_output(job: StillJob) -> None:
-    path = job.output
-    if path.suffix.lower() not in PICTURE_TYPES:
-        raise OutputError(f"{path} is not named .png or .jpg; only these are written")
-    if not path.parent.is_dir():
-        raise OutputError(f"there is no folder {path.parent}; make it or choose another output")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file")
-    if path.exists() and any(path.samefile(one) for one in (job.source, *job.places.values())):
-        raise OutputError(f"{path} is also an input; choose another output")
-    if path.exists() and not job.can_overwrite:
-        raise OutputError(f"{path} exists; add --overwrite or choose another output")
 
 
 def _edited(
@@ -96,21 +88,21 @@ def _edited(
 def _write(job: StillJob, image: NDArray[np.uint8], credentials: Credentials | None) -> None:
     """Under a hidden name, signed, and then under its own."""
     kind = mime_type(job.output.suffix)
-    unfinished = job.output.with_name(f".{job.output.name}.unfinished")
+    hidden = unfinished(job.output)
     try:
         if kind == "image/png":
-            Image.fromarray(image).save(unfinished, "PNG")
+            Image.fromarray(image).save(hidden, "PNG")
         else:
-            Image.fromarray(image).save(unfinished, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+            Image.fromarray(image).save(hidden, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         if credentials is not None:
-            sign_file(unfinished, _statement(job), credentials, kind)
-        unfinished.replace(job.output)
+            sign_file(hidden, _statement(job), credentials, kind)
+        hidden.replace(job.output)
     except OSError as error:
         raise OutputError(
             f"cannot write {job.output}: {error.strerror}; free some space or choose another output"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        hidden.unlink(missing_ok=True)
 
 
 def _statement(job: StillJob) -> Statement:

@@ -86,7 +86,7 @@ def test_a_picture_is_labelled_and_signed(source: Path, tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--output", "out.mp4"], "out.mp4 is not named .png or .jpg"),
+        (["--output", "out.mp4"], "out.mp4 is not named .jpeg or .jpg or .png"),
         (["--output", "nowhere/out.png"], "there is no folder nowhere"),
         (["--yaw", "41"], "expected -40 to 40 degrees, got 41"),
         (["--gaze", "a.png", "--gaze", "b.png"], "there are two sources for the gaze"),
