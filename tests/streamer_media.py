@@ -250,7 +250,7 @@ class FakeLoader:
         self.settings = settings
         self.num_calls += 1
         reenactor: Any = self.reenactor
-        controls = model_controls(settings.controls, settings.seed)
+        controls = model_controls(settings.controls, settings.seed, is_warm=settings.warm_start)
         return Engine(reenactor=reenactor, controls=controls)
 
 

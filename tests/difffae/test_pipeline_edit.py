@@ -44,7 +44,8 @@ def test_a_moved_face_as_donor_of_a_still_gives_the_drivers_picture(
     still = pipeline.still(source, Controls(edit=edit))
     assert state.motion.shown is not None
     condition = pipeline.render(source, state.motion.shown, moved.lighting)
-    prepared = Prepared(condition=condition, is_tracked=True, is_in_company=False)
+    prior = pipeline._generator.encode_latent(condition.composite)
+    prepared = Prepared(condition=condition, prior=prior, is_tracked=True, is_in_company=False)
     expected = pipeline.paint(prepared, source, CONTROLS)
     assert np.abs(still.image.astype(int) - expected.image).max() <= 2
     rest = pipeline.still(source, CONTROLS)

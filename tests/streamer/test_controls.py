@@ -69,7 +69,7 @@ def test_each_control_changes_one_of_the_models_and_none_is_left_over() -> None:
     for name, (value, field, heard) in HEARD.items():
         given = model_controls(LiveControls().changed({name: value}), 0)
         assert given == replace(default, **{field: heard}), name
-    not_live = {"seed", "moves_gaze", "moves_camera"}
+    not_live = {"seed", "moves_gaze", "moves_camera", "warm_start"}
     assert {field for _, field, _ in HEARD.values()} == {
         one.name for one in fields(default)
     } - not_live

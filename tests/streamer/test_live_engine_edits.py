@@ -114,8 +114,8 @@ class Reenactor:
     def prepare(self, frame: Any, source: Any, state: None, controls: Any) -> tuple[None, None]:
         return None, None
 
-    def paint(self, prepared: None, source: Any, controls: Any) -> Any:
-        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False)
+    def paint(self, prepared: None, source: Any, controls: Any, trail: None = None) -> Any:
+        return SimpleNamespace(image=source.image, is_tracked=True, is_in_company=False, trail=None)
 
 
 class Dresser:
@@ -142,7 +142,7 @@ def dressed_engine(monkeypatch: pytest.MonkeyPatch) -> tuple[PipelineEngine, lis
         return made[-1]
 
     monkeypatch.setattr(live_engine, "make_dresser", make)
-    frames, encoder, controls = Reenactor(), Reenactor(), SimpleNamespace(seed=0)
+    frames, encoder, controls = Reenactor(), Reenactor(), SimpleNamespace(seed=0, warm_start=None)
     model: Any = Engine(reenactor=frames, controls=controls, beside=lambda: encoder)  # type: ignore[arg-type, return-value]
     return PipelineEngine(model), made
 
