@@ -17,7 +17,8 @@ from streamer.bench.frame_run import (
     one_after_another,
     overlapped,
 )
-from streamer.engine import Engine, EngineSettings
+from streamer.controls import LiveControls
+from streamer.engine import Engine, EngineSettings, model_controls
 from streamer.errors import UsageError
 from streamer_media import FakeReenactor, read_video
 
@@ -46,8 +47,7 @@ def media(driver: Path, source: Path, tmp_path: Path) -> Media:
 
 
 def engine_of(reenactor: Any) -> Engine:
-    controls: Any = None
-    return Engine(reenactor=reenactor, controls=controls)
+    return Engine(reenactor=reenactor, controls=model_controls(LiveControls(), seed=0))
 
 
 def test_frames_are_made_one_after_another_and_the_warm_up_is_forgotten(media: Media) -> None:
