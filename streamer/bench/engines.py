@@ -6,6 +6,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from streamer.live import (
     Picture,
     ReferenceAction,
     SessionSettings,
+    StagedLiveEngine,
     TimedFrame,
 )
 from streamer.live_engine import load_live_engine
@@ -72,7 +74,7 @@ class PassEngine:
 class CountedEngine:
     """Another engine at work; only the camera's frame number is copied into its results."""
 
-    def __init__(self, engine: LiveEngine) -> None:
+    def __init__(self, engine: StagedLiveEngine) -> None:
         self._engine = engine
         self.warm_up = engine.warm_up
         self.add_portrait = engine.add_portrait
@@ -84,12 +86,19 @@ class CountedEngine:
 
     def process(self, session: str, frame: TimedFrame) -> LiveResult:
         """The engine's result with the blocks of the camera's picture in it."""
-        result = self._engine.process(session, frame)
-        image = result.image.copy()
-        counter.copy(frame.image, image)
-        return LiveResult(
-            image=image, number=result.number, face=result.face, times_s=result.times_s
-        )
+        return self.prepare(session, frame)()
+
+    def prepare(self, session: str, frame: TimedFrame) -> Callable[[], LiveResult]:
+        """See `StagedLiveEngine.prepare`; the number is drawn at the end."""
+        finish = self._engine.prepare(session, frame)
+
+        def numbered() -> LiveResult:
+            result = finish()
+            image = result.image.copy()
+            counter.copy(frame.image, image)
+            return replace(result, image=image)
+
+        return numbered
 
 
 def load_pass(delay_s: float) -> LiveEngine:

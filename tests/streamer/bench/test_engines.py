@@ -1,5 +1,8 @@
 """The engines to measure with do what they say, and the product's server cannot load one."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,15 @@ import stub_engine
 from streamer.bench import counter
 from streamer.bench.engines import CountedEngine, PassEngine, load_pass
 from streamer.errors import UsageError
-from streamer.live import SessionSettings, TimedFrame
+from streamer.live import LiveResult, SessionSettings, StagedLiveEngine, TimedFrame
 from streamer.server_config import ServerConfig, read_config
+
+
+class Staged(stub_engine.StubEngine):
+    """Does all of its work in the second stage."""
+
+    def prepare(self, session: str, frame: TimedFrame) -> Callable[[], LiveResult]:
+        return partial(self.process, session, frame)
 
 
 def numbered(number: int) -> TimedFrame:
@@ -40,7 +50,8 @@ def test_the_pass_engine_without_delay_does_not_even_yield() -> None:
 
 
 def test_a_counted_engine_works_as_its_own_and_shows_only_the_cameras_number() -> None:
-    engine = CountedEngine(stub_engine.make())
+    engine = CountedEngine(Staged(""))
+    assert isinstance(engine, StagedLiveEngine)
     still = np.full((150, 120, 3), 9, np.uint8)
     settings = SessionSettings(portrait=engine.add_portrait(still))
     engine.open("one", settings)
