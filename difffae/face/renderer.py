@@ -4,7 +4,7 @@ Both layers are maps that say where in the portrait a pixel comes from, so that 
 can be composed at the networks' 256 pixels and at the portrait's own resolution.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import cv2
@@ -20,7 +20,6 @@ from difffae.arrays import (
     MaskF32,
     Normals,
     Points3,
-    ShadingF32,
     Triangles,
 )
 from difffae.face.facemesh import (
@@ -38,6 +37,7 @@ from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Rasterize, interpolate, rasterize
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
+from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _RELIGHT_RANGE = (0.6, 1.6)
@@ -53,26 +53,6 @@ _MOUTH_DARKNESS = 0.35  # an inside never seen, as a share of the lips' own colo
 
 Background = Literal["portrait", "black"]
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Warp:
-    """A condition before it is composed: for each of 256 x 256 pixels, what it shows.
-
-    Attributes:
-        face_map, head_map: where in the source crop the face layer and the head layer read [px].
-        face_weight: how much the face layer covers.
-        mouth_weight: how much the unseen inside of the mouth covers.
-        inside_mask: 1 in the open eyes and between the lips.
-        relight: the light after the motion over the light before, on the face.
-    """
-
-    face_map: MapF32
-    head_map: MapF32
-    face_weight: MaskF32
-    inside_mask: MaskF32
-    mouth_weight: MaskF32
-    relight: ShadingF32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,29 +201,18 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
 
     The person moves over the plate, the face lies on the person; nothing else bends.
     """
-    size, given = layers.portrait.shape[0], warp.head_map.shape[0]
-    if size != given:
-        warp = enlarge(warp, size)
-    head = _read(layers.portrait, warp.head_map)
-    person = _read(layers.person, warp.head_map)
+    size = layers.portrait.shape[0]
+    head_map = moved_to(warp.head_map, size)
+    head = _read(layers.portrait, head_map)
+    person = _read(layers.person, head_map)
     mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
-    box = _face_box(warp.face_weight)
-    weight = np.ascontiguousarray(warp.face_weight[box])
-    if weight.size:
-        lit = _lit_face(layers, _cut(warp, box))
-        mixed[box] = cv2.blendLinear(lit, mixed[box], weight, 1 - weight)
+    box = face_box(warp.face_weight, size)
+    if box.height and box.width:
+        face = enlarge(warp, size, box)
+        weight = np.ascontiguousarray(face.face_weight)
+        lit = _lit_face(layers, face)
+        mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
     return mixed, person
-
-
-def _face_box(weight: MaskF32) -> tuple[slice, slice]:
-    """Rows and columns that the face covers; empty where it covers nothing."""
-    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
-    return slice(top, top + height), slice(left, left + width)
-
-
-def _cut(warp: Warp, box: tuple[slice, slice]) -> Warp:
-    """The part of a warp in a box."""
-    return Warp(**{field.name: getattr(warp, field.name)[box] for field in fields(warp)})
 
 
 def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
@@ -262,35 +231,6 @@ def _face_alone(layers: Layers, warp: Warp) -> Condition:
         person_mask=warp.face_weight,
         warp=None,
     )
-
-
-def enlarge(warp: Warp, size: int) -> Warp:
-    """The same warp for a crop of another size."""
-    factor = size / warp.head_map.shape[0]
-
-    def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR))
-
-    def moved(positions: NDArray[np.float32]) -> NDArray[np.float32]:
-        return ((resized(positions) + 0.5) * factor - 0.5).astype(np.float32)
-
-    return Warp(
-        face_map=moved(_carried_on(warp.face_map, warp.face_weight)),
-        head_map=moved(warp.head_map),
-        face_weight=resized(warp.face_weight),
-        inside_mask=resized(warp.inside_mask),
-        mouth_weight=resized(warp.mouth_weight),
-        relight=resized(warp.relight),
-    )
-
-
-def _carried_on(positions: MapF32, weight: MaskF32) -> MapF32:
-    """Positions of the face, also one pixel outside it: a larger map reads between the two."""
-    known = (weight > 0).astype(np.float32)
-    near = cv2.boxFilter(known, -1, (3, 3), normalize=False)
-    around = cv2.boxFilter(positions * known[..., None], -1, (3, 3), normalize=False)
-    mean = around / np.maximum(near, 1)[..., None]
-    return np.where(known[..., None] > 0, positions, mean).astype(np.float32)
 
 
 def vertex_normals(points: Points3, triangles: Triangles) -> Normals:

@@ -14,14 +14,13 @@ from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import (
     Condition,
     Renderer,
-    Warp,
     compose,
-    enlarge,
     vertex_normals,
     warm_up,
 )
 from difffae.face.source_face import SourceFace
 from difffae.face.surroundings import SurroundingsConfig
+from difffae.face.warp import Box, Warp, enlarge
 from face_media import TrackedPortrait
 
 UPWARDS, ASIDE = np.float32([0, -0.05, 0, -0.05]), np.float32([0.07, 0, 0.07, 0])
@@ -240,7 +239,7 @@ def test_composing_larger_and_shrinking_is_composing_small(
 
 
 def test_an_enlarged_map_points_to_the_same_places(still: Condition) -> None:
-    large = enlarge(still.warp, 512)
+    large = enlarge(still.warp, 512, Box(top=0, left=0, height=512, width=512))
     middle = large.head_map[255:257, 101:103].mean((0, 1))
     small = still.warp.head_map[127:129, 50:52]
     np.testing.assert_allclose((middle + 0.5) / 2 - 0.5, small.mean((0, 1)), atol=0.3)
@@ -294,7 +293,8 @@ def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:
         mouth_weight=nothing,
         relight=np.ones((size, size, 3), np.float32),
     )
-    large = enlarge(warp, factor * size)
+    side = factor * size
+    large = enlarge(warp, side, Box(top=0, left=0, height=side, width=side))
     is_shown = large.face_weight > 0
     assert is_shown.sum() > factor**2 * is_face.sum()
     off = np.abs(large.face_map - large.head_map)[is_shown]

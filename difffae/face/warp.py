@@ -1,0 +1,147 @@
+"""A condition before it is composed, and the same for crops of other sizes."""
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numba
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from difffae.arrays import MapF32, MaskF32, ShadingF32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warp:
+    """A condition before it is composed: for each of 256 x 256 pixels, what it shows.
+
+    Attributes:
+        face_map, head_map: where in the source crop the face layer and the head layer read [px].
+        face_weight: how much the face layer covers.
+        mouth_weight: how much the unseen inside of the mouth covers.
+        inside_mask: 1 in the open eyes and between the lips.
+        relight: the light after the motion over the light before, on the face.
+    """
+
+    face_map: MapF32
+    head_map: MapF32
+    face_weight: MaskF32
+    inside_mask: MaskF32
+    mouth_weight: MaskF32
+    relight: ShadingF32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A part of a picture [px]."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        rows = slice(self.top, self.top + self.height)
+        return rows, slice(self.left, self.left + self.width)
+
+
+def face_box(weight: MaskF32, size: int) -> Box:
+    """The part that the face covers once its mask is of that size; empty where it covers nothing.
+
+    Between two pixels an enlarged mask is above 0 beside the last one that is.
+    """
+    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
+    if not (width and height):
+        return Box(top=0, left=0, height=0, width=0)
+    factor, beside = size / weight.shape[0], int(size != weight.shape[0])
+    first = [max(int((start - beside) * factor), 0) for start in (top, left)]
+    ends = (top + height, left + width)
+    last = [min(int(np.ceil((end + beside) * factor)), size) for end in ends]
+    return Box(top=first[0], left=first[1], height=last[0] - first[0], width=last[1] - first[1])
+
+
+def enlarge(warp: Warp, size: int, box: Box) -> Warp:
+    """A part of the same warp for a crop of another size.
+
+    Args:
+        warp: whole.
+        size: of the crop [px].
+        box: of it.
+    """
+    if size == warp.head_map.shape[0]:
+        return Warp(**{field.name: getattr(warp, field.name)[box.slices] for field in fields(warp)})
+
+    def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        planes = values[..., None] if values.ndim == 2 else values
+        return _enlarged(planes, size, box).reshape(box.height, box.width, *values.shape[2:])
+
+    return Warp(
+        face_map=moved_to(_carried_on(warp.face_map, warp.face_weight), size, box),
+        head_map=moved_to(warp.head_map, size, box),
+        face_weight=resized(warp.face_weight),
+        inside_mask=resized(warp.inside_mask),
+        mouth_weight=resized(warp.mouth_weight),
+        relight=resized(warp.relight),
+    )
+
+
+def moved_to(positions: MapF32, size: int, box: Box | None = None) -> MapF32:
+    """A map of positions for a crop of another size: read between its own, and scaled with it.
+
+    Args:
+        positions: of the whole crop [px].
+        size: of the other crop [px].
+        box: the part of it that is wanted; None: all.
+    """
+    given = positions.shape[0]
+    if size == given:
+        return positions if box is None else positions[box.slices]
+    factor = size / given
+    whole = Box(top=0, left=0, height=size, width=size)
+    return _enlarged(positions, size, box or whole, (factor, (factor - 1) / 2))
+
+
+def _enlarged(
+    values: Float32[NDArray[np.float32], "h w n"],
+    size: int,
+    box: Box,
+    scaling: tuple[float, float] = (1, 0),
+) -> Float32[NDArray[np.float32], "rows columns n"]:
+    """A part of a larger picture of values, bilinear, times the first number plus the second."""
+    out = np.empty((box.height, box.width, values.shape[2]), np.float32)
+    shrink = np.float32(values.shape[0] / size)
+    gain, shift = np.float32(scaling[0]), np.float32(scaling[1])
+    _enlarge_into(out, np.ascontiguousarray(values), shrink, (box.top, box.left), (gain, shift))
+    return out
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _enlarge_into(out, values, shrink, corner, scaling):  # type: ignore[no-untyped-def]
+    (top, left), (gain, shift) = corner, scaling
+    height, width, planes = values.shape
+    half, zero = np.float32(0.5), np.float32(0)
+    for row in range(out.shape[0]):
+        y = max((np.float32(top + row) + half) * shrink - half, zero)
+        y0 = min(int(y), height - 1)
+        y1 = min(y0 + 1, height - 1)
+        fy = y - np.float32(y0)
+        for column in range(out.shape[1]):
+            x = max((np.float32(left + column) + half) * shrink - half, zero)
+            x0 = min(int(x), width - 1)
+            x1 = min(x0 + 1, width - 1)
+            fx = x - np.float32(x0)
+            for n in range(planes):
+                upper = values[y0, x0, n] + fx * (values[y0, x1, n] - values[y0, x0, n])
+                lower = values[y1, x0, n] + fx * (values[y1, x1, n] - values[y1, x0, n])
+                out[row, column, n] = gain * (upper + fy * (lower - upper)) + shift
+
+
+def _carried_on(positions: MapF32, weight: MaskF32) -> MapF32:
+    """Positions of the face, also one pixel outside it: a larger map reads between the two."""
+    known = (weight > 0).astype(np.float32)
+    near = cv2.boxFilter(known, -1, (3, 3), normalize=False)
+    around = cv2.boxFilter(positions * known[..., None], -1, (3, 3), normalize=False)
+    mean = around / np.maximum(near, 1)[..., None]
+    return np.where(known[..., None] > 0, positions, mean).astype(np.float32)
