@@ -82,6 +82,7 @@ class EngineSettings:
         controls: what a person on camera may change while streaming.
         seed: of the noise.
         warm_start: whether each frame starts from the one before.
+        max_side_px: larger portraits are scaled down to this for live sessions.
     """
 
     model: str = "lite-256"
@@ -90,6 +91,7 @@ class EngineSettings:
     controls: LiveControls = field(default_factory=LiveControls)
     seed: int = 0
     warm_start: bool = False
+    max_side_px: int = 720
 
 
 @dataclass(frozen=True, kw_only=True)

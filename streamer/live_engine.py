@@ -43,8 +43,6 @@ if TYPE_CHECKING:
         Trail,
     )
 
-MAX_SIDE_PX = 720
-"""A portrait is scaled down to this before it is edited: what a video call shows."""
 MAX_PORTRAITS = 32
 """Encoded portraits that are kept; past it the ones that no session uses go, oldest first."""
 MAX_BACKGROUNDS = 8
@@ -76,9 +74,17 @@ class PipelineEngine:
     Args:
         engine: a loaded model.
         clock: seconds, as `TimedFrame.times_s` has them.
+        max_side_px: a portrait is scaled down to this before it is edited.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        max_side_px: int = EngineSettings.max_side_px,
+    ) -> None:
+        self._max_side_px = max_side_px
         self._reenactor = engine.reenactor
         self._make_encoder = engine.make_encoder
         self._encoder: Reenactor | None = None
@@ -106,7 +112,7 @@ class PipelineEngine:
             if name not in self._portraits:
                 encoder = self._own_encoder()
                 with portrait_errors("the portrait"):
-                    source = encoder.encode_source(_scaled(image), face=face)
+                    source = encoder.encode_source(_scaled(image, self._max_side_px), face=face)
                 self._run_once(source, encoder)
                 self._keep(name, source)
         return name
@@ -282,11 +288,11 @@ def load_live_engine(settings: EngineSettings) -> PipelineEngine:
     Raises:
         ModelError: see `load_engine`.
     """
-    return PipelineEngine(load_engine(settings))
+    return PipelineEngine(load_engine(settings), max_side_px=settings.max_side_px)
 
 
-def _scaled(image: Picture) -> NDArray[np.uint8]:
-    factor = MAX_SIDE_PX / max(image.shape[:2])
+def _scaled(image: Picture, max_side_px: int) -> NDArray[np.uint8]:
+    factor = max_side_px / max(image.shape[:2])
     if factor >= 1:
         return image
     size = (round(image.shape[1] * factor), round(image.shape[0] * factor))

@@ -5,6 +5,7 @@ It exits with 0 when it is told to stop (Ctrl-C, SIGTERM), and 2 after a user's 
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -28,7 +29,7 @@ from streamer.peering import Peer, PeerFactory, PeerRequest
 from streamer.provenance import can_sign
 from streamer.recordings import Recordings
 from streamer.security import absolute_url
-from streamer.server_config import ServerConfig, read_config
+from streamer.server_config import ServerConfig, default_side_px, read_config
 from streamer.signaling import create_app
 from streamer.whep import add_whep
 from streamer.whip import add_whip
@@ -141,10 +142,8 @@ def make_compute(config: ServerConfig) -> Compute:
 
     if config.ray:
         return _on_ray(config)
-    processes = [
-        ComputeProcess(ComputeSettings(engine=_ENGINE, arguments=(_engine(config, device),)))
-        for device in config.devices
-    ]
+    every = [engine_settings(config, device) for device in config.devices]
+    processes = [ComputeProcess(ComputeSettings(engine=_ENGINE, arguments=(one,))) for one in every]
     return processes[0] if len(processes) == 1 else ComputePool(processes)
 
 
@@ -152,7 +151,7 @@ def _on_ray(config: ServerConfig) -> Compute:
     from streamer.compute_child import EngineFactory
     from streamer.ray_cluster import ClusterSettings, RayCompute
 
-    factory = EngineFactory(path=_ENGINE, arguments=(_engine(config, config.device),))
+    factory = EngineFactory(path=_ENGINE, arguments=(engine_settings(config, config.device),))
     return RayCompute(
         ClusterSettings(
             address=config.ray,
@@ -164,8 +163,14 @@ def _on_ray(config: ServerConfig) -> Compute:
     )
 
 
-def _engine(config: ServerConfig, device: str) -> EngineSettings:
-    return EngineSettings(model=config.model, device=device, runtime=config.runtime)
+def engine_settings(config: ServerConfig, device: str) -> EngineSettings:
+    """What the model's process on a device is to load."""
+    return EngineSettings(
+        model=config.model,
+        device=device,
+        runtime=config.runtime,
+        max_side_px=config.max_side_px or default_side_px(device, os.cpu_count() or 1),
+    )
 
 
 async def _run(config: ServerConfig, tell: Tell) -> None:

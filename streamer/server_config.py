@@ -106,6 +106,8 @@ class ServerConfig:
         ray: run the model on a Ray cluster instead: local, auto, HOST:PORT of its head.
         replicas: of the model on the cluster, one for each accelerator.
         max_sessions: people on camera at once.
+        max_side_px: larger portraits are shown in this size; 0 is 720, or 512 on a CPU of fewer
+            than four cores.
         limits: per visitor.
         ice_servers: STUN URLs; none by default, which suffices where no NAT is between.
         turn: relays with expiring credentials.
@@ -129,6 +131,7 @@ class ServerConfig:
     ray: str = ""
     replicas: int = 1
     max_sessions: int = 2
+    max_side_px: int = 0
     limits: Limits = field(default_factory=Limits)
     ice_servers: tuple[str, ...] = ()
     turn: Turn = field(default_factory=Turn)
@@ -148,6 +151,11 @@ class ServerConfig:
     def is_local(self) -> bool:
         """Whether only this machine can reach the address."""
         return is_loopback(self.host)
+
+
+def default_side_px(device: str, num_cores: int) -> int:
+    """How large a portrait is shown where nobody says: what a machine can paint fluently."""
+    return 512 if device == "cpu" and num_cores < 4 else 720
 
 
 def is_loopback(host: str) -> bool:
@@ -210,6 +218,10 @@ def _has_bad_limit(config: ServerConfig) -> bool:
 
 _RULES: tuple[tuple[Callable[[ServerConfig], bool], str], ...] = (
     (lambda c: not 0 <= c.port <= 65535, "--port must be from 0 to 65535; 8080 is usual"),
+    (
+        lambda c: c.max_side_px != 0 and not 64 <= c.max_side_px <= 2048,
+        "--max_side_px must be from 64 to 2048, or 0 for what suits this machine",
+    ),
     (lambda c: not c.host, "--host is empty; give an address such as 127.0.0.1"),
     (
         lambda c: not c.is_local and not c.token,

@@ -36,6 +36,7 @@ class Asked:
     engine: str
     delay_ms: float
     seconds: float
+    max_side_px: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def live(
     seconds: float = 60.0,
     client: Client = "chromium",
     json: Path | None = None,
-    driver: Path | None = None,
+    max_side_px: int = 0,
 ) -> None:
     """Run the live server with a numbered camera and print how late its frames come back.
 
@@ -81,11 +82,12 @@ def live(
         seconds: to measure, from the first edited frame; at least 6.
         client: the page in Chromium, or a small one with aiortc.
         json: a file to write all figures to.
-        driver: the video under the numbers; by default the demo's talking man.
+        max_side_px: of the portrait; 0 is the server's own choice.
     """
     if not seconds >= _LEAST_S:
         raise UsageError(f"--seconds must be at least {_LEAST_S:g}: two are to warm up")
-    report = measure(engine, delay_ms, seconds, client=client, driver=driver)
+    asked = Asked(engine=engine, delay_ms=delay_ms, seconds=seconds, max_side_px=max_side_px)
+    report = measure(asked, client=client)
     if json is not None:
         json.write_text(_as_json(report), "utf-8")
     out = Console(soft_wrap=True, markup=False, highlight=False)
@@ -94,24 +96,20 @@ def live(
     out.print(", ".join(f"{name} {number}" for name, number in report.versions.items()))
 
 
-def measure(
-    engine: str, delay_ms: float, seconds: float, *, client: Client, driver: Path | None = None
-) -> Report:
+def measure(asked: Asked, *, client: Client) -> Report:
     """Start the server, watch it for a while, end it.
 
     Raises:
         StreamerError: the server does not start, or no frame comes back.
     """
-    clip = driver or packaged_file(*DRIVER)
+    clip = packaged_file(*DRIVER)
     paint = counter.painter(clip if clip.is_file() else None)
-    return asyncio.run(
-        _measure(Asked(engine=engine, delay_ms=delay_ms, seconds=seconds), client, paint)
-    )
+    return asyncio.run(_measure(asked, client, paint))
 
 
 async def _measure(asked: Asked, client: Client, paint: Callable[[int], Picture]) -> Report:
     with tempfile.TemporaryDirectory(prefix="bench-live-") as folder:
-        options = ["--log_folder", folder]
+        options = ["--log_folder", folder, "--max_side_px", str(asked.max_side_px)]
         async with running_server(asked.engine, options, asked.delay_ms / 1000) as server:
             before = _cpu_s(server)
             if client == "chromium":

@@ -7,15 +7,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import uvloop
 
 from streamer.bench import engines
 from streamer.compute import ComputeProcess, ComputeSettings
-from streamer.engine import EngineSettings
 from streamer.errors import StreamerError
-from streamer.server import aiortc_peers, serve
+from streamer.server import aiortc_peers, engine_settings, serve
 from streamer.server_config import ServerConfig, read_config
 
 PASS = "pass"
@@ -77,16 +76,16 @@ async def _run(model: str, delay_s: float, config: ServerConfig) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    compute = ComputeProcess(_compute(model, delay_s))
+    compute = ComputeProcess(_compute(model, delay_s, config))
     await serve(
         config, compute=compute, make_peer=aiortc_peers(config), tell=_tell, stopping=stopping
     )
 
 
-def _compute(model: str, delay_s: float) -> ComputeSettings:
+def _compute(model: str, delay_s: float, config: ServerConfig) -> ComputeSettings:
     if model == PASS:
         return ComputeSettings(engine=f"{engines.__name__}:load_pass", arguments=(delay_s,))
-    settings = EngineSettings(model=model)
+    settings = replace(engine_settings(config, config.device), model=model)
     return ComputeSettings(engine=f"{engines.__name__}:load_counted", arguments=(settings,))
 
 

@@ -16,7 +16,7 @@ from streamer.controls import LiveControls
 from streamer.engine import Engine, EngineSettings
 from streamer.errors import PortraitError
 from streamer.live import SessionSettings, TimedFrame
-from streamer.live_engine import MAX_PORTRAITS, MAX_SIDE_PX, PipelineEngine, load_live_engine
+from streamer.live_engine import MAX_PORTRAITS, PipelineEngine, load_live_engine
 from streamer.portrait import read_portrait
 
 Frames = list[NDArray[np.uint8]]
@@ -76,7 +76,7 @@ def test_the_still_portrait_is_shown_at_a_calls_size(
 ) -> None:
     still = engine.open("still", SessionSettings(portrait=portrait_id))
     engine.close("still")
-    assert max(still.shape[:2]) <= MAX_SIDE_PX
+    assert max(still.shape[:2]) <= EngineSettings().max_side_px
 
 
 def test_a_portrait_is_known_by_its_content(

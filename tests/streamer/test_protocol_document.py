@@ -22,10 +22,11 @@ from protocol_document import (
     rows,
     section,
 )
-from streamer import control_channel, live_engine, offers, portrait, portraits, session, signaling
+from streamer import control_channel, offers, portrait, portraits, session, signaling
 from streamer.bounded_decoders import MOST_PIXELS
 from streamer.consent import CONSENT_SHA256
 from streamer.controls import controls_schema
+from streamer.engine import EngineSettings
 from streamer.live import ReferenceAction
 from streamer.messages import MAX_ID_LENGTH, TYPES, MessageError, RecordingView, read_message
 from streamer.peer import MOST_SENDERS
@@ -346,7 +347,7 @@ def test_the_session_record_has_the_fields_named(tmp_path: Path) -> None:
         ("at most {} candidates in all", offers.MAX_CANDIDATES),
         ("more than {} candidates of a\n  session", offers.MAX_CANDIDATES),
         ("at most {} pixels a side; 404", portraits.PREVIEW_PX),
-        ("at most {} pixels a side and made even", live_engine.MAX_SIDE_PX),
+        ("at most {} pixels a side and made even", EngineSettings().max_side_px),
         ("under {} pixels a side", portrait.MIN_SIDE_PX),
         ("at least {} pixels a side", portrait.MIN_SIDE_PX),
         ("or {} uploads under way", signaling.MOST_UPLOADS),

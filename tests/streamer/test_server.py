@@ -13,7 +13,7 @@ from live_stand_ins import FakeCompute, FakePeers
 from streamer import server
 from streamer.errors import ModelError, UsageError
 from streamer.ice import ice_servers
-from streamer.server_config import ServerConfig, Turn, read_config
+from streamer.server_config import ServerConfig, Turn, default_side_px, read_config
 
 
 def test_the_server_s_process_holds_no_model() -> None:
@@ -104,6 +104,7 @@ def test_a_wrong_option_exits_with_2_and_one_line(capsys: pytest.CaptureFixture[
         (["--token", "short"], "8 to 256"),
         (["--token", "with space in it"], "8 to 256"),
         (["--device", "tpu"], "cpu, cuda"),
+        (["--max_side_px", "63"], "64 to 2048"),
         (["--max_sessions", "0"], "at least 1"),
         (["--limits.idle_s", "0"], "above 0"),
         (["--limits.upload_pixels", "99999999999"], "at most"),
@@ -181,3 +182,12 @@ def test_the_options_choose_what_serves_the_model(
 def test_what_cannot_serve_the_model_is_refused(arguments: list[str]) -> None:
     with pytest.raises(UsageError, match=r"--device|--ray|--replicas"):
         read_config(arguments)
+
+
+@pytest.mark.parametrize(
+    ("device", "num_cores", "side_px"), [("cpu", 2, 512), ("cpu", 4, 720), ("cuda:0", 2, 720)]
+)
+def test_portraits_are_shown_smaller_where_cores_are_few(
+    device: str, num_cores: int, side_px: int
+) -> None:
+    assert default_side_px(device, num_cores) == side_px

@@ -9,7 +9,7 @@ import pytest
 
 from streamer.bench import live as live_module
 from streamer.bench.browser import missing_program
-from streamer.bench.live import Report, _as_json, live, measure
+from streamer.bench.live import Asked, Report, _as_json, live, measure
 from streamer.errors import UsageError
 
 needs_browser = pytest.mark.skipif(
@@ -21,7 +21,7 @@ FRAME_MS = 1000 / 30
 @pytest.fixture(scope="module")
 def slow(portrait: Path) -> Report:
     """Eight seconds of the page with an engine of twice the time of a frame."""
-    return measure("pass", 2 * FRAME_MS, 8, client="chromium")
+    return measure(Asked(engine="pass", delay_ms=2 * FRAME_MS, seconds=8), client="chromium")
 
 
 def skip_where_busy(report: Report) -> None:
@@ -71,7 +71,7 @@ def test_the_browser_is_told_to_show_frames_at_once(slow: Report) -> None:
 
 
 def test_a_client_without_a_browser_measures_too(portrait: Path) -> None:
-    report = measure("pass", 0.0, 3, client="aiortc")
+    report = measure(Asked(engine="pass", delay_ms=0.0, seconds=3), client="aiortc")
     assert report.glass.num_reordered == 0
     assert 0 < report.glass.num_shown <= report.glass.num_sent
     assert report.glass.whole.p50_ms > 0
