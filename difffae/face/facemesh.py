@@ -111,6 +111,9 @@ class FaceMeshModel:
         self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
         self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)
         self._open_lids = self._lid_directions()
+        self._mean_openings = _openings(self.mean)
+        self._openings_of_shape = np.stack([_openings(each) for each in self.shape_basis])
+        self._openings_of_expression = np.stack([_openings(each) for each in self.expression_basis])
 
     @property
     def triangles(self) -> Triangles:
@@ -149,7 +152,9 @@ class FaceMeshModel:
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """See `HeadModel.eye_openings`."""
-        return _openings(self._head(parameters.shape, parameters.expression))
+        by_shape = parameters.shape @ self._openings_of_shape
+        by_expression = parameters.expression @ self._openings_of_expression
+        return np.asarray(self._mean_openings + by_shape + by_expression, np.float32)
 
     def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
         """See `HeadModel.open_eyes`."""
@@ -184,13 +189,16 @@ class FaceMeshModel:
         for _ in range(_FIT_ROUNDS):
             pose, head = self._aligned(points, explained)
             expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
-            explained = self._head(shape, expression)
+            explained = neutral + self._moved(expression)
         return _parameters(pose, head, shape, expression), head
 
     def _head(self, shape: Shape, expression: Expression) -> Mesh3:
-        moved = np.tensordot(shape, self.shape_basis, 1)
-        moved = moved + np.tensordot(expression, self.expression_basis, 1)
-        return np.asarray(self.mean + moved, np.float32)
+        shaped = self.mean + np.tensordot(shape, self.shape_basis, 1)
+        return np.asarray(shaped + self._moved(expression), np.float32)
+
+    def _moved(self, expression: Expression) -> Mesh3:
+        flat = expression @ self.expression_basis.reshape(len(self.expression_basis), -1)
+        return np.asarray(flat.reshape(NUM_MESH_POINTS, 3), np.float32)
 
     def _with_irises(self, skin: Mesh3, gaze: Float32[NDArray[np.float32], " 4"]) -> Points3:
         """Append both irises, all five points of each at its centre."""

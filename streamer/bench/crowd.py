@@ -29,7 +29,7 @@ class CrowdPoint:
 
     Attributes:
         num_sessions: how many.
-        fps: frames a second of each session that came back with the number they were sent with.
+        fps: new frames a second of each session, told by the numbers they were sent with.
         p50_ms, p95_ms: from the camera back to the client, all sessions together; NaN where no
             frame came back.
         server_megabytes: most resident memory of the server and its model process, added up.
@@ -91,7 +91,7 @@ def crowd_point(
         ended_s: its end.
         server_megabytes: most memory meanwhile.
     """
-    counted = [[one for one in each if begun_s <= one.came_s < ended_s] for each in seen]
+    counted = [[one for one in _first(each) if begun_s <= one.came_s < ended_s] for each in seen]
     latencies_ms = [1000 * one.latency_s for each in counted for one in each]
     p50, p95 = np.percentile(latencies_ms, (50, 95)) if latencies_ms else (np.nan, np.nan)
     return CrowdPoint(
@@ -101,6 +101,14 @@ def crowd_point(
         p95_ms=float(p95),
         server_megabytes=server_megabytes,
     )
+
+
+def _first(seen: Sequence[Seen]) -> list[Seen]:
+    """Each frame as it came first: where nothing newer is there, the last one is sent again."""
+    first: dict[int, Seen] = {}
+    for one in seen:
+        first.setdefault(one.number, one)
+    return list(first.values())
 
 
 async def _streaming(

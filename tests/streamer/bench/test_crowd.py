@@ -1,6 +1,7 @@
 """Frames of the measured stretch count, and two sessions of a real server both get some."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from streamer.errors import UsageError
 
 
 def seen(came_s: float, latency_s: float = 0.1) -> Seen:
-    return Seen(number=0, came_s=came_s, sent_s=came_s - latency_s)
+    return Seen(number=round(100 * came_s), came_s=came_s, sent_s=came_s - latency_s)
 
 
 def test_frames_before_and_after_the_stretch_do_not_count() -> None:
@@ -21,6 +22,13 @@ def test_frames_before_and_after_the_stretch_do_not_count() -> None:
     assert (point.num_sessions, point.total_fps, point.server_megabytes) == (2, 1.5, 700.0)
     assert point.p50_ms == pytest.approx(100)
     assert point.p95_ms == pytest.approx(280)
+
+
+def test_a_frame_that_is_sent_again_counts_once() -> None:
+    first = seen(10.2)
+    point = crowd_point([[first, replace(first, came_s=10.6)]], 10.0, 11.0, 1.0)
+    assert point.fps == (1.0,)
+    assert point.p95_ms == pytest.approx(100)
 
 
 def test_a_session_without_a_frame_has_a_rate_but_no_latency() -> None:
