@@ -32,6 +32,7 @@ from difffae.face.facemesh import (
     eye_triangles,
     mouth_triangles,
 )
+from difffae.face.head_light import head_relight, light_change, normals_around
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
@@ -40,10 +41,8 @@ from difffae.face.surroundings import SurroundingsConfig, follow_border, head_ma
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
-_RELIGHT_RANGE = (0.6, 1.6)
-_LIGHT_FADE = (
-    0.5  # another light than the portrait's sets in over so much inside the border [head units]
-)
+_TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
+_LIGHT_FADE = 0.3  # so far inside the mesh's border its own normals count in full [head units]
 _OPEN_MOUTH = (
     0.03,
     0.09,
@@ -123,7 +122,8 @@ class Renderer:
         """
         before = self._model.pose(source.parameters, source.residual)
         after = self._model.pose(target, source.residual)
-        ratio = self._relight(before, after, lighting)
+        is_relit = lighting[1] is not lighting[0]
+        ratio = self._relight(before, after, target, lighting)
         deep = after.copy()
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
         fragments = self._rasterize(deep, self._all, self._size)
@@ -131,7 +131,6 @@ class Renderer:
             (fragments.pix_to_face >= first).astype(np.float32)
             for first in (0, len(self._skin), len(self._all) - len(self._mouth))
         )
-        relight = np.clip(ratio, *_RELIGHT_RANGE)
         return Warp(
             face_map=interpolate(fragments, self._all, before[:, :2] - 0.5),
             head_map=self._head_map(source.parameters, target, before, after),
@@ -139,24 +138,31 @@ class Renderer:
             inside_mask=inside,
             mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
             * _unseen(before, source.parameters.scale),
-            relight=interpolate(fragments, self._all, relight, empty=1),
+            relight=interpolate(fragments, self._all, ratio, empty=1),
+            head_relight=head_relight(target, self._surroundings, lighting, self._size)
+            if is_relit
+            else None,
         )
 
     def _relight(
-        self, before: Points3, after: Points3, lighting: tuple[Lighting, Lighting]
+        self,
+        before: Points3,
+        after: Points3,
+        target: FaceParameters,
+        lighting: tuple[Lighting, Lighting],
     ) -> Points3:
         """The light at each point after the motion over that before, for each colour.
 
-        Outside the mesh the portrait keeps its light, so that another one fades out towards the
-        border.
+        Towards the mesh's border another light changes as it does around the face.
         """
         normals = self.normals(after)
-        own = shade(normals, lighting[0])
-        ratio = own / shade(self.normals(before), lighting[0])
+        turned = shade(normals, lighting[0]) / shade(self.normals(before), lighting[0])
+        ratio = np.clip(turned, *_TURNED_RANGE)
         if lighting[1] is lighting[0]:
             return np.asarray(ratio, np.float32)
-        change = shade(normals, lighting[1]) / own
-        return np.asarray(ratio * (1 + self._light_weights * (change - 1)), np.float32)
+        around = normals_around(after[:, :2], target, self._surroundings)
+        inner, outer = (light_change(each, lighting) for each in (normals, around))
+        return np.asarray(ratio * (outer + self._light_weights * (inner - outer)), np.float32)
 
     def _head_map(
         self, source: FaceParameters, target: FaceParameters, before: Points3, after: Points3
@@ -203,7 +209,7 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     """
     size = layers.portrait.shape[0]
     head_map = moved_to(warp.head_map, size)
-    head = _read(layers.portrait, head_map)
+    head = _relit(_read(layers.portrait, head_map), warp)
     person = _read(layers.person, head_map)
     mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
     box = face_box(warp.face_weight, size)
@@ -213,6 +219,14 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
         lit = _lit_face(layers, face)
         mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
     return mixed, person
+
+
+def _relit(head: ImageU8, warp: Warp) -> ImageU8:
+    """The moved portrait in the light to show."""
+    if warp.head_relight is None:
+        return head
+    change = cv2.resize(warp.head_relight, head.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.multiply(head, change, dtype=cv2.CV_8U), np.uint8)
 
 
 def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:

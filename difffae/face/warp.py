@@ -21,6 +21,7 @@ class Warp:
         mouth_weight: how much the unseen inside of the mouth covers.
         inside_mask: 1 in the open eyes and between the lips.
         relight: the light after the motion over the light before, on the face.
+        head_relight: the light shown over the portrait's own, around the face; None: the same.
     """
 
     face_map: MapF32
@@ -29,6 +30,7 @@ class Warp:
     inside_mask: MaskF32
     mouth_weight: MaskF32
     relight: ShadingF32
+    head_relight: ShadingF32 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,10 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         box: of it.
     """
     if size == warp.head_map.shape[0]:
-        return Warp(**{field.name: getattr(warp, field.name)[box.slices] for field in fields(warp)})
+        whole = {field.name: getattr(warp, field.name) for field in fields(warp)}
+        return Warp(
+            **{name: value[box.slices] for name, value in whole.items() if value is not None}
+        )
 
     def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
         planes = values[..., None] if values.ndim == 2 else values
@@ -84,6 +89,7 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         inside_mask=resized(warp.inside_mask),
         mouth_weight=resized(warp.mouth_weight),
         relight=resized(warp.relight),
+        head_relight=None if warp.head_relight is None else resized(warp.head_relight),
     )
 
 
