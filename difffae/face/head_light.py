@@ -17,7 +17,7 @@ from difffae.face.surroundings import SurroundingsConfig
 CHANGE_RANGE = (0.5, 1.8)  # of the light over the portrait's own, at any place
 _SHRINK = 4  # the change is smooth: a quarter of the size is enough
 # How much a chest turns aside for each head unit, how much up, and how much to the viewer.
-_CHEST = (0.25, -0.25, -1.0)
+_CHEST = (0.12, -0.25, -1.0)
 
 Places = Float32[NDArray[np.float32], "p 2"]
 
