@@ -73,6 +73,6 @@ def head_relight(
     return np.asarray(cv2.resize(change.reshape(side, side, 3), (size, size)), np.float32)
 
 
-def _unit(vectors: NDArray[np.floating]) -> Normals:
+def _unit(vectors: NDArray[np.float32]) -> Normals:
     length = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
     return np.asarray(vectors / length, np.float32)
