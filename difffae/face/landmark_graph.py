@@ -10,7 +10,11 @@ import numpy as np
 
 from difffae.arrays import ImageU8, Points3
 
-_LONGEST_TO_REGION = 1.5  # side of the network's input / larger side of the mesh, as MediaPipe's
+# Side of the network's input over the larger side of the mesh, and how far below the mesh's middle
+# its centre lies: where the detector would put it. MediaPipe's own tracking takes 1.5 and 0, which
+# gives points a third farther from those of a detected face, which the head model is learned from.
+_LONGEST_TO_REGION = 1.3
+_CENTRE_BELOW = 0.04
 _EYE_CORNERS = (33, 263)  # outer ones, right and left: the region turns with them
 _GRAPH = """
 input_stream: "image"
@@ -65,8 +69,12 @@ class LandmarkGraph:
 
     def _region(self, points: Points3, height: int, width: int) -> Any:
         low, high = points[:, :2].min(0), points[:, :2].max(0)
-        centre, size = (low + high) / 2, _LONGEST_TO_REGION * float((high - low).max())
+        longest = float((high - low).max())
         right, left = points[list(_EYE_CORNERS), :2]
+        across = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
+        down = np.array([-across[1], across[0]])
+        centre = (low + high) / 2 + _CENTRE_BELOW * longest * down
+        size = _LONGEST_TO_REGION * longest
         return self._rect(
             x_center=centre[0] / width,
             y_center=centre[1] / height,

@@ -21,6 +21,7 @@ NUM_POINTS = 478  # 468 of the mesh, then two irises of a centre and four rim po
 TRACKING_SIZE_PX = 256
 DETECTION_SIDE_PX = 1280  # larger pictures are shrunk to this before faces are looked for
 SPOTTING_SIDE_PX = 640
+_NEAR = 0.04  # of the larger side of a face: what it moves by in a frame or two
 SMALL_FACE = 0.4  # a face this much smaller than the largest is a bystander
 
 
@@ -124,15 +125,19 @@ class MediaPipeTracker:
     def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
         """See `Tracker.track`."""
         if previous is not None:
-            found = self._landmarks.find(image, previous)
-            if found is not None:
-                points = _points(found, image.shape[1], image.shape[0])
-                if _same_face(points, previous):
-                    return points
+            points = self._follow(image, previous)
+            if points is not None and _has_moved_far(points, previous):
+                points = self._follow(image, points)
+            if points is not None and _same_face(points, previous):
+                return points
         faces = self.find_faces(image)
         if previous is None:
             return max(faces, key=_extent, default=None)
         return min(faces, key=lambda points: _distance(points, previous), default=None)
+
+    def _follow(self, image: ImageU8, around: Points3) -> Points3 | None:
+        found = self._landmarks.find(image, around)
+        return None if found is None else _points(found, image.shape[1], image.shape[0])
 
     def spot_faces(self, image: ImageU8) -> list[CropBox]:
         """See `Tracker.spot_faces`: within about two metres, 1 ms."""
@@ -209,6 +214,13 @@ def _same_face(points: Points3, other: Points3) -> bool:
     """Whether two meshes cover one face: centres within half a face, sizes within 1.6 times."""
     sizes = sorted((_extent(points), _extent(other)))
     return _distance(points, other) < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]
+
+
+def _has_moved_far(points: Points3, previous: Points3) -> bool:
+    """Whether points were looked for so far off that a second look is worth its time."""
+    extent = _extent(points)
+    is_shifted = _distance(points, previous) > _NEAR * extent
+    return is_shifted or abs(_extent(previous) - extent) > _NEAR * extent
 
 
 def _distance(points: Points3, other: Points3) -> float:
