@@ -8,6 +8,7 @@ import numpy as np
 from difffae.arrays import ImageU8, Points3, SquareF32, SquareU8
 
 FACE_TO_CROP = 2.3  # side of the crop / larger side of the face mesh: hair and neck fit in
+TRACKING_TO_FACE = 1.9  # side of the tracker's input / larger side of the face mesh
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, Points3, Triangles
-from difffae.face.crop import CropBox, crop
-from difffae.face.landmark_graph import LandmarkGraph
+from difffae.face.crop import TRACKING_TO_FACE, CropBox, box_around, crop
 
 NUM_POINTS = 478  # 468 of the mesh, then two irises of a centre and four rim points
 TRACKING_SIZE_PX = 256
 DETECTION_SIDE_PX = 1280  # larger pictures are shrunk to this before faces are looked for
 SPOTTING_SIDE_PX = 640
-_NEAR = 0.04  # of the larger side of a face: what it moves by in a frame or two
 SMALL_FACE = 0.4  # a face this much smaller than the largest is a bystander
 
 
@@ -82,9 +80,7 @@ def _points(landmarks: Any, width: int, height: int) -> Points3:
 
 
 class MediaPipeTracker:
-    """MediaPipe face mesh: an answer depends on its picture and the points given alone.
-
-    Faces are looked for in static mode; a face seen a moment ago is followed without a detector.
+    """MediaPipe face mesh in static mode: each answer depends on its picture alone.
 
     Keep one object for many pictures: the native graphs are slow to build and do not free memory.
     Not safe for use by two threads at once.
@@ -106,7 +102,6 @@ class MediaPipeTracker:
             self._near_detector = face_detection.FaceDetection(
                 model_selection=0, min_detection_confidence=0.5
             )
-            self._landmarks = LandmarkGraph()
             self._mesh.process(np.zeros((64, 64, 3), np.uint8))
 
     def find_faces(self, image: ImageU8) -> list[Points3]:
@@ -125,19 +120,14 @@ class MediaPipeTracker:
     def track(self, image: ImageU8, previous: Points3 | None) -> Points3 | None:
         """See `Tracker.track`."""
         if previous is not None:
-            points = self._follow(image, previous)
-            if points is not None and _has_moved_far(points, previous):
-                points = self._follow(image, points)
+            box = box_around(previous, factor=TRACKING_TO_FACE)
+            points = self._mesh_in(image, box.left, box.top, box.size)
             if points is not None and _same_face(points, previous):
                 return points
         faces = self.find_faces(image)
         if previous is None:
             return max(faces, key=_extent, default=None)
         return min(faces, key=lambda points: _distance(points, previous), default=None)
-
-    def _follow(self, image: ImageU8, around: Points3) -> Points3 | None:
-        found = self._landmarks.find(image, around)
-        return None if found is None else _points(found, image.shape[1], image.shape[0])
 
     def spot_faces(self, image: ImageU8) -> list[CropBox]:
         """See `Tracker.spot_faces`: within about two metres, 1 ms."""
@@ -214,13 +204,6 @@ def _same_face(points: Points3, other: Points3) -> bool:
     """Whether two meshes cover one face: centres within half a face, sizes within 1.6 times."""
     sizes = sorted((_extent(points), _extent(other)))
     return _distance(points, other) < 0.5 * sizes[1] and sizes[1] < 1.6 * sizes[0]
-
-
-def _has_moved_far(points: Points3, previous: Points3) -> bool:
-    """Whether points were looked for so far off that a second look is worth its time."""
-    extent = _extent(points)
-    is_shifted = _distance(points, previous) > _NEAR * extent
-    return is_shifted or abs(_extent(previous) - extent) > _NEAR * extent
 
 
 def _distance(points: Points3, other: Points3) -> float:
