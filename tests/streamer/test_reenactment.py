@@ -1,8 +1,4 @@
-import errno
 import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from streamer import segment as segment_module
+from offline_jobs import interrupt_at, job_for, listing
 from streamer.engine import Engine, EngineSettings
 from streamer.errors import DriverError, OutputError, PortraitError, ResumeError, StreamerError
 from streamer.reenactment import Job, reenact_file
@@ -27,39 +23,6 @@ from streamer_media import (
     read_video,
     write_video,
 )
-
-
-def job_for(driver: Path, source: Path, **changes: Any) -> Job:
-    job = Job(
-        driver=driver,
-        source=source,
-        outputs={View.RESULT: driver.with_name("out.mp4")},
-        engine=EngineSettings(model=str(driver.with_name("model"))),
-    )
-    return replace(job, **changes)
-
-
-def listing(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
-
-
-def interrupt_at(frame: int, number: signal.Signals = signal.SIGINT) -> FakeReenactor:
-    def before_frame(count: int) -> None:
-        if count == frame:
-            signal.raise_signal(number)
-
-    return FakeReenactor(before_frame=before_frame)
-
-
-@contextmanager
-def file_size_limit(num_bytes: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes: what a full disk looks like to a writer."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_result_has_the_drivers_frames_and_the_portraits_size(
@@ -261,49 +224,6 @@ def test_a_portrait_without_a_face_or_with_two_is_refused(driver: Path, tmp_path
         reenact_file(job_for(driver, tmp_path / "two.png"), load=loader)
     assert listing(tmp_path) == before
     reenact_file(job_for(driver, tmp_path / "two.png", face=2), load=loader)
-
-
-@pytest.mark.parametrize("num_bytes", [3000, 60_000])
-def test_a_full_disk_is_one_sentence_and_leaves_nothing(
-    driver: Path, source: Path, num_bytes: int
-) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    PillowImage.fromarray(noise).save(source)
-    before = listing(source.parent)
-    with file_size_limit(num_bytes), pytest.raises(OutputError, match=r"cannot write .*out\.mp4: "):
-        reenact_file(job_for(driver, source), load=FakeLoader(FakeReenactor()))
-    assert listing(source.parent) == before
-
-
-def test_a_disk_full_after_all_frames_fails_in_the_last_step(driver: Path, source: Path) -> None:
-    output = source.with_name("out.mp4")
-    job = job_for(driver, source, can_resume=True)
-    with pytest.raises(KeyboardInterrupt):
-        reenact_file(job, load=FakeLoader(interrupt_at(129)))
-    largest = max(path.stat().st_size for path in job.partial_folder.iterdir())
-    with file_size_limit(largest + 500), pytest.raises(OutputError):
-        reenact_file(job, load=FakeLoader(FakeReenactor()))
-    assert not output.exists()
-    assert job.partial_folder.is_dir()
-    assert reenact_file(job, load=FakeLoader(FakeReenactor())).num_resumed >= 100
-    assert len(read_video(output)[0]) == 130
-
-
-def test_no_space_while_flushing_keeps_a_resumed_run(
-    driver: Path, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = job_for(driver, source, can_resume=True)
-    with pytest.raises(KeyboardInterrupt):
-        reenact_file(job, load=FakeLoader(interrupt_at(60)))
-
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(segment_module.os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left on device; free some space"):
-        reenact_file(job, load=FakeLoader(FakeReenactor()))
-    monkeypatch.undo()
-    assert reenact_file(job, load=FakeLoader(FakeReenactor())).num_resumed == 50
 
 
 def test_outputs_are_checked_before_the_model_is_loaded(driver: Path, source: Path) -> None:

@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import pytest
 from PIL import Image as PillowImage
 
 from streamer.errors import DriverError
-from streamer.video_file import DriverFrame, VideoReader, check_driver, read_ahead, read_frame
+from streamer.video_file import (
+    DriverFrame,
+    VideoReader,
+    check_driver,
+    read_ahead,
+    read_frame,
+    work_ahead,
+)
 from streamer_media import VideoOptions, moving_frames, write_video
 
 
@@ -217,3 +225,33 @@ def test_damage_inside_the_stream_is_counted_and_survived(tmp_path: Path) -> Non
     with VideoReader(whole) as reader:
         num_frames = sum(1 for _ in reader.frames())
     assert 40 <= num_frames <= 50
+
+
+def test_tasks_are_worked_on_two_at_once_and_their_results_keep_their_order() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def task(number: int) -> Callable[[], int]:
+        def work() -> int:
+            both.wait()  # nobody goes on alone
+            return number
+
+        return work
+
+    assert list(work_ahead((task(number) for number in range(6)), "work", 2)) == list(range(6))
+
+
+def test_one_worker_does_one_task_after_another() -> None:
+    done: list[int] = []
+    tasks: list[Callable[[], None]] = [lambda n=n: done.append(n) for n in range(5)]  # type: ignore[misc]
+    assert len(list(work_ahead(tasks, "work", 1))) == 5
+    assert done == list(range(5))
+
+
+def test_a_task_that_fails_does_so_in_its_turn() -> None:
+    def fail() -> int:
+        raise ZeroDivisionError
+
+    results = work_ahead([lambda: 1, fail, lambda: 3], "work", 2)
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
