@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.config import read_model_config
+from difffae.data.frame_choice import Signals, choose_frames, face_signals, usual_change
 from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
 from difffae.face.config import FaceConfig
 from difffae.face.facemesh_rig import FaceMeshRig
@@ -48,6 +49,7 @@ class PairsConfig:
     colour_jitter: float = 0.05  # spread of each channel's gain
     tracking_noise: float = 0.15  # error of a warped still's parameters, in usual changes
     light: Literal["source", "driver"] = "source"  # whose light clips' conditions show
+    liveliness: float = 1.0  # how much rather two frames that differ are drawn: `choose_frames`
     seed: int = 0
 
 
@@ -100,6 +102,7 @@ class PairMaker:
                 "the frame shards hold no clip: pairs need at least one to take motion from"
             )
         self._people = sorted(self._clips_of)
+        self._signals = self._face_signals()
 
     @property
     def num_pairs(self) -> int:
@@ -115,12 +118,19 @@ class PairMaker:
             pair = self._from_clip(random)
         return _mirrored(pair) if random.random() < 0.5 else pair
 
+    def _face_signals(self) -> Signals:
+        """Of all frames, in usual changes within a clip."""
+        points = [self._reader.row("points", row) for row in range(len(self._reader))]
+        signals = face_signals(np.stack(points))
+        clips = [signals[rows] for clips in self._clips_of.values() for rows in clips]
+        return np.asarray(signals / usual_change(clips), np.float32)
+
     def _clip(self, random: np.random.Generator) -> tuple[int, int]:
         """Two frames of one clip; people weigh alike, then their clips by length."""
         clips = self._clips_of[self._people[random.integers(len(self._people))]]
         sizes = np.array([len(clip) for clip in clips])
         rows = clips[random.choice(len(clips), p=sizes / sizes.sum())]
-        source, target = random.choice(len(rows), 2, replace=False)
+        source, target = choose_frames(self._signals[rows], random, self._config.liveliness)
         return rows[source], rows[target]
 
     def _from_clip(self, random: np.random.Generator) -> Pair:
