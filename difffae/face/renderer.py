@@ -22,6 +22,7 @@ from difffae.arrays import (
     Points3,
     Triangles,
 )
+from difffae.face.eyelids import meet, unfolded
 from difffae.face.facemesh import (
     EYE_DEPTH,
     FACE_OVAL,
@@ -121,7 +122,9 @@ class Renderer:
             lighting: of the portrait, and the one to show.
         """
         before = self._model.pose(source.parameters, source.residual)
-        after = self._model.pose(target, source.residual)
+        after = meet(self._model.pose(target, source.residual), target.scale)
+        scales = (source.parameters.scale, target.scale)
+        texture = unfolded(before, after, scales)
         is_relit = lighting[1] is not lighting[0]
         ratio = self._relight(before, after, target, lighting)
         deep = after.copy()
@@ -132,7 +135,7 @@ class Renderer:
             for first in (0, len(self._skin), len(self._all) - len(self._mouth))
         )
         return Warp(
-            face_map=interpolate(fragments, self._all, before[:, :2] - 0.5),
+            face_map=interpolate(fragments, self._all, texture[:, :2] - 0.5),
             head_map=self._head_map(source.parameters, target, before, after),
             face_weight=_feather(covered),
             inside_mask=inside,
