@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from difffae.arrays import Alphas, Features, Images, Latents
-from difffae.model.layers import Downsample, ResBlock, Upsample, conv3x3, zero_init
+from difffae.model.layers import Downsample, GroupNorm, ResBlock, Upsample, conv3x3, zero_init
 
 _CALIBRATION_BATCH = 16
 
@@ -69,7 +69,7 @@ class Encoder(nn.Module):
                 ResBlock(width, width, groups=config.groups) for _ in range(config.encoder_blocks)
             )
         self.levels = nn.Sequential(*levels)
-        self.norm = nn.GroupNorm(config.groups, widths[-1])
+        self.norm = GroupNorm(config.groups, widths[-1])
         self.leave = conv3x3(widths[-1], config.latent_channels)
         self.register_buffer("latent_mean", torch.zeros(config.latent_channels, 1, 1))
         self.register_buffer("latent_std", torch.ones(config.latent_channels, 1, 1))
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
         self.finest = nn.Sequential(
             *(ResBlock(widths[-1], widths[-1], groups=config.groups) for _ in range(blocks[-1]))
         )
-        self.norm = nn.GroupNorm(config.groups, widths[-1])
+        self.norm = GroupNorm(config.groups, widths[-1])
         self.leave = conv3x3(widths[-1], (3 + bool(unfolded)) * config.patch**2)
 
     def forward(self, latent: Latents, condition: Features | None = None) -> tuple[Images, Alphas]:

@@ -20,6 +20,7 @@ from difffae.arrays import (
 )
 from difffae.model.layers import (
     Downsample,
+    GroupNorm,
     ResBlock,
     SpatialTransformer,
     Upsample,
@@ -157,7 +158,7 @@ class Denoiser(nn.Module):
             if level:
                 self.up.append(Upsample(width, width))
                 size *= 2
-        self.norm = nn.GroupNorm(config.groups, current)
+        self.norm = GroupNorm(config.groups, current)
         self.leave = zero_init(conv3x3(current, config.latent_channels))
 
     def forward(

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from difffae.arrays import Identities, Images
-from difffae.model.layers import Downsample, ResBlock
+from difffae.model.layers import Downsample, GroupNorm, ResBlock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SmallIdentityEncoder(nn.Module):
             ResBlock(2 * c, 2 * c, groups=groups),
             Downsample(2 * c, 4 * c),
             ResBlock(4 * c, 4 * c, groups=groups),
-            nn.GroupNorm(groups, 4 * c),
+            GroupNorm(groups, 4 * c),
             nn.SiLU(),
         )
         self.leave = nn.Linear(4 * c * 7 * 7, config.width)

@@ -10,7 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from difffae.arrays import Features, Images, SlotMasks, Slots
-from difffae.model.layers import Downsample, ResBlock, SelfAttention2d, Upsample, conv3x3
+from difffae.model.layers import (
+    Downsample,
+    GroupNorm,
+    ResBlock,
+    SelfAttention2d,
+    Upsample,
+    conv3x3,
+)
 
 _EPSILON = 1e-8
 Painted = Float[Tensor, "b slots 3 h w"]
@@ -188,7 +195,7 @@ class RegionEncoder(nn.Module):
                 current = width
             if level:
                 self.up.append(Upsample(width, width))
-        self.norm = nn.GroupNorm(groups, current)
+        self.norm = GroupNorm(groups, current)
         self.leave = conv3x3(current, config.out_channels)
         if config.tokens == "slots":
             self.slot_attention = SlotAttention(config)
