@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from difffae.arrays import MaskF32
 from difffae.data.shards import ShardContents, ShardReader, write_shard
 from difffae.face.identity import similarity
 from difffae.face.mediapipe import PersonSegmenter
@@ -36,9 +35,9 @@ def label_pair(pairs: ShardReader, index: int, segmenter: PersonSegmenter) -> di
     matrix = similarity(fives["target"], fives["source"])
     moved = np.asarray(cv2.warpAffine(face, matrix, face.shape[::-1]), np.float32)
     return {
-        "source": _labels(portrait_regions(moved, persons["source"], fives["source"])),
-        "target": _labels(portrait_regions(face, persons["target"], fives["target"])),
-        "composite": _labels(portrait_regions(face, _mask(masks[..., 2]), fives["target"])),
+        "source": _labels(moved, persons["source"], fives["source"]),
+        "target": _labels(face, persons["target"], fives["target"]),
+        "composite": _labels(face, masks[..., 2], fives["target"]),
     }
 
 
@@ -57,14 +56,16 @@ def write_labels(pairs: ShardReader, output: Path, worker: int, num_workers: int
         log.info("%s", path)
 
 
-def _labels(regions: NDArray[np.float32]) -> Labels:
-    size = (LABEL_SIZE, LABEL_SIZE)
-    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in regions]
-    return np.asarray(np.argmax(np.stack(planes), 0), np.uint8)
-
-
-def _mask(values: NDArray[np.float32]) -> MaskF32:
-    return np.ascontiguousarray(values)
+def _labels(
+    face: NDArray[np.float32], person: NDArray[np.float32], five: NDArray[np.float32]
+) -> Labels:
+    small, scale = (LABEL_SIZE, LABEL_SIZE), LABEL_SIZE / face.shape[0]
+    face, person = (
+        np.asarray(cv2.resize(mask, small, interpolation=cv2.INTER_AREA), np.float32)
+        for mask in (face, person)
+    )
+    regions = portrait_regions(face, person, np.asarray(five * scale, np.float32))
+    return np.asarray(np.argmax(regions, 0), np.uint8)
 
 
 def main() -> None:
