@@ -23,7 +23,14 @@ from difffae.model.region_encoder import BroadcastDecoder, RegionEncoder
 from difffae.training.config import Config
 from difffae.training.hiding import DRAWS, RegionHider
 from difffae.training.lineage import load_decoder, load_identity_encoder, load_pair_encoder
-from difffae.training.pictures import PictureLoss, decoder_condition, sheet, to_images
+from difffae.training.pictures import (
+    PictureLoss,
+    decoder_condition,
+    features_area,
+    importance,
+    sheet,
+    to_images,
+)
 from difffae.training.region_labels import mask_error, open_labels
 from difffae.training.regions import region_input
 from difffae.training.slot_loss import Parted, SlotLoss, slot_metrics
@@ -123,9 +130,17 @@ class JointStage:
         for name in ("target", "composite", "masks") if num_seen else ():
             seen = [self._pairs.picture(name, row) for row in rows[:num_seen]]
             batch[f"{name}_image"] = to_images(seen)
+        if num_seen:
+            batch["features_image"] = self._features(rows[:num_seen])
         target = to_images([self._pairs.picture("target", row) for row in rows])
         batch["target_region_image"] = region_input(target, self._config.region_size)
         return batch | self._labelled(rows, sources)
+
+    def _features(self, rows: list[int]) -> Tensor:
+        """Where the targets' eyes and mouths are."""
+        size = self._config.image_size
+        fives = [self._pairs.row("target_five", row) for row in rows]
+        return torch.from_numpy(np.stack([features_area(five, size) for five in fives]))
 
     def _labelled(self, rows: list[int], sources: list[ImageU8]) -> dict[str, Tensor]:
         """Regions of the pictures, and the whole ones that regions are hidden in."""
@@ -199,10 +214,11 @@ class JointStage:
         return self._hider(batch, _normal(batch, "hide", size).to(batch["masks"]))
 
     def _pixel_loss(self, x0: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        condition = decoder_condition(batch["composite_image"], (batch["masks_image"] + 1) / 2)
+        masks = (batch["masks_image"] + 1) / 2
+        condition = decoder_condition(batch["composite_image"], masks)
         image, alpha = self.decoder(x0[: len(condition)], condition)
-        face = (batch["masks_image"][:, :1] + 1) / 2
-        loss, parts = self.picture_loss(image, batch["target_image"], face)
+        weight = importance(masks, batch["features_image"])
+        loss, parts = self.picture_loss(image, batch["target_image"], weight)
         return loss, {"alpha": alpha.detach().mean(), **parts}
 
     def sample_grid(self) -> NDArray[np.uint8]:

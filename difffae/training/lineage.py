@@ -75,13 +75,14 @@ def load_identity_encoder(config: Config, run_directory: Path) -> nn.Module | No
 def final_files(config: Config, run_directory: Path) -> Mapping[str, Path]:
     """The finished weights of every part that a model folder holds, by the part's name."""
     is_paper = config.model.first_stage is not None
+    last = "joint" if is_paper else "polish"
     files = {
         "encoder": run_directory / "latents" / "encoder.safetensors",
         "decoder": decoder_file(config, run_directory)
         if is_paper
         else run_directory / "polish" / "decoder.safetensors",
         "region_encoder": run_directory / "joint" / "region_encoder.safetensors",
-        "denoiser": run_directory / "joint" / "denoiser.safetensors",
+        "denoiser": run_directory / last / "denoiser.safetensors",
     }
     if config.model.face.rig == "facemesh":
         files["head_model"] = run_directory / "head_model" / "head_model.safetensors"

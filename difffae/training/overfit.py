@@ -28,7 +28,8 @@ from difffae.training.pictures import sheet, to_pictures
 
 NUM_STEPS = (1, 2, 4, 8, 25)  # of the sampler: its own evaluations of the denoiser
 _COPIES = 8  # of the pair in a batch, each with its own noise and timestep
-_PICTURES = ("target_image", "composite_image", "masks_image")  # one of the copies pays in pixels
+# One of the copies pays in pixels.
+_PICTURES = ("target_image", "composite_image", "masks_image", "features_image")
 _LOG_EVERY = 20
 _USER_ERROR = 2
 log = logging.getLogger(__name__)

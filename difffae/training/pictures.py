@@ -12,6 +12,8 @@ from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.training.config import LossConfig
 
 _PAIR = ("source", "target", "composite", "masks")
+_EYE_REACH, _MOUTH_REACH = 0.25, 0.35  # spread of what counts around them, in distances of the eyes
+_FEATURE_WEIGHT = 3.0  # eyes and mouth count so much more than the rest of the face
 
 
 def to_images(pictures: list[NDArray[np.uint8]]) -> Images:
@@ -65,6 +67,34 @@ def random_crop(
     return [picture[top : top + size, left : left + size] for picture in pictures]
 
 
+def features_area(
+    five: Float[NDArray[np.float32], "5 2"], size: int
+) -> Float[NDArray[np.float32], "1 size size"]:
+    """Where the eyes and the mouth are: 1 at their middles, fading out, open or closed.
+
+    Args:
+        five: eyes, nose tip and mouth corners [px].
+        size: side of the picture [px].
+    """
+    between_eyes = float(np.linalg.norm(five[1] - five[0]))
+    middles = np.stack([five[0], five[1], five[3:].mean(0)])
+    reach = between_eyes * np.array([_EYE_REACH, _EYE_REACH, _MOUTH_REACH], np.float32)
+    pixels = np.arange(size, dtype=np.float32) + 0.5
+    x, y = (np.square((pixels - middles[:, k, None]) / reach[:, None]) for k in range(2))
+    blobs = np.exp(-y / 2)[:, :, None] * np.exp(-x / 2)[:, None, :]
+    return np.asarray(blobs.max(0, keepdims=True), np.float32)
+
+
+def importance(masks: Tensor, features: Tensor) -> Float[Tensor, "b 1 h w"]:
+    """How much more a pixel counts: the face's, and those of eyes and mouth most of all.
+
+    Args:
+        masks: of the condition, in [0, 1].
+        features: see `features_area`.
+    """
+    return masks[:, :1] + _FEATURE_WEIGHT * features
+
+
 class PictureLoss(nn.Module):
     """L1 and feature distance between pictures; without feature weights, L1 alone."""
 
@@ -80,7 +110,7 @@ class PictureLoss(nn.Module):
     def forward(
         self, images: Images, targets: Images, face: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and its parts to log. `face` (b, 1, h, w) marks pixels that count more."""
+        """The loss, and its parts to log. `face` (b, 1, h, w) says how much more pixels count."""
         difference = (images.float() - targets).abs()
         weighted = difference if face is None else difference * (1 + self.face * face)
         loss, parts = weighted.mean(), {"l1": difference.mean().detach()}

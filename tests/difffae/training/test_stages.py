@@ -95,6 +95,7 @@ def test_every_stage_leaves_its_networks_for_the_model(trained: Run, config: Con
         "joint/region_encoder": RegionEncoder(model.region_encoder),
         "joint/denoiser": Denoiser(model.denoiser),
         "polish/decoder": Decoder(model.autoencoder),
+        "polish/denoiser": Denoiser(model.denoiser),
     }
     for name, network in networks.items():
         path = trained.folder / f"{name}.safetensors"
@@ -132,7 +133,7 @@ def test_the_loss_of_pictures_falls(trained: Run, stage: str) -> None:
         ("identity", (6 * 112, 2 * 112)),
         ("regions", (6 * 128, (2 + 4) * 128)),
         ("joint", (3 * 256, (2 + 2 + 1 + 4) * 256)),
-        ("polish", (6 * 256, 4 * 256)),
+        ("polish", (3 * 256, (2 + 2 + 1 + 4) * 256)),
     ],
 )
 def test_sample_grids_are_written_at_both_ends(
@@ -224,13 +225,15 @@ def test_joint_trains_the_denoiser_and_regions_and_leaves_the_rest(
     assert not any(w.requires_grad for module in frozen for w in module.parameters())
 
 
-def test_polish_changes_the_decoder_alone(trained: Run) -> None:
-    before = load_tensors(trained.folder / "decoder" / "decoder.safetensors")
-    after = load_tensors(trained.folder / "polish" / "decoder.safetensors")
-    assert before.keys() == after.keys()
-    assert any(not torch.equal(after[name], tensor) for name, tensor in before.items())
+def test_polish_changes_decoder_and_denoiser_alone(trained: Run) -> None:
+    for earlier, name in (("decoder", "decoder"), ("joint", "denoiser")):
+        before = load_tensors(trained.folder / earlier / f"{name}.safetensors")
+        after = load_tensors(trained.folder / "polish" / f"{name}.safetensors")
+        assert before.keys() == after.keys()
+        assert any(not torch.equal(after[key], tensor) for key, tensor in before.items())
     files = {path.name for path in (trained.folder / "polish").glob("*.safetensors")}
-    assert files == {"decoder.safetensors", f"checkpoint-{NUM_STEPS:09d}.safetensors"}
+    checkpoint = f"checkpoint-{NUM_STEPS:09d}.safetensors"
+    assert files == {"decoder.safetensors", "denoiser.safetensors", checkpoint}
 
 
 def test_half_of_a_joint_batch_is_at_the_noisiest_step(trained: Run, config: Config) -> None:
