@@ -13,6 +13,7 @@ from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
 NUM_MESH_POINTS = 468
+NUM_IRIS_POINTS = 10
 Shape = Float32[NDArray[np.float32], " shape"]
 Expression = Float32[NDArray[np.float32], " expression"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.

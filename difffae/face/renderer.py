@@ -28,6 +28,8 @@ from difffae.face.facemesh import (
     FACE_OVAL,
     IRIS_CENTRES,
     LOWER_LIP,
+    NUM_IRIS_POINTS,
+    NUM_MESH_POINTS,
     UPPER_LIP,
     FaceMeshModel,
     eye_triangles,
@@ -38,6 +40,7 @@ from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Rasterize, interpolate, rasterize
+from difffae.face.sides import side_heights, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
@@ -103,7 +106,11 @@ class Renderer:
         self._surroundings = surroundings
         self._skin = head_model.skin_triangles
         self._mouth = mouth_triangles()
-        self._all = np.concatenate([self._skin, eye_triangles(), self._mouth]).astype(np.int32)
+        strip = side_triangles(NUM_MESH_POINTS + NUM_IRIS_POINTS)
+        self._num_outer = len(self._skin) + len(strip)
+        parts = [self._skin, strip, eye_triangles(), self._mouth]
+        self._all = np.concatenate(parts).astype(np.int32)
+        self._heights = side_heights(head_model.mean)
         self._size = size
         self._light_weights = _light_weights(head_model.mean)
 
@@ -127,16 +134,20 @@ class Renderer:
         texture = unfolded(before, after, scales)
         is_relit = lighting[1] is not lighting[0]
         ratio = self._relight(before, after, target, lighting)
-        deep = after.copy()
+        strip = sides(before, after, (source.parameters, target), self._heights)
+        deep = np.concatenate([after, strip.shown])
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
         fragments = self._rasterize(deep, self._all, self._size)
         covered, inside, mouth = (
             (fragments.pix_to_face >= first).astype(np.float32)
-            for first in (0, len(self._skin), len(self._all) - len(self._mouth))
+            for first in (0, self._num_outer, len(self._all) - len(self._mouth))
         )
+        texture[list(FACE_OVAL), :2] = strip.border_read
+        read = np.concatenate([texture[:, :2], strip.read]) - 0.5
+        ratio = np.concatenate([ratio, ratio[list(FACE_OVAL)]])
         return Warp(
-            face_map=interpolate(fragments, self._all, texture[:, :2] - 0.5),
-            head_map=self._head_map(source.parameters, target, before, after),
+            face_map=interpolate(fragments, self._all, read),
+            head_map=self._head_map(source.parameters, target, before, strip.shown),
             face_weight=_feather(covered),
             inside_mask=inside,
             mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
@@ -168,12 +179,13 @@ class Renderer:
         return np.asarray(ratio * (outer + self._light_weights * (inner - outer)), np.float32)
 
     def _head_map(
-        self, source: FaceParameters, target: FaceParameters, before: Points3, after: Points3
+        self, source: FaceParameters, target: FaceParameters, before: Points3, edge: Points3
     ) -> MapF32:
+        """The map around the face, whose edge is now where its border was in the portrait."""
         positions = head_map(source, target, self._surroundings, self._size)
         border = list(FACE_OVAL)
         reach = self._surroundings.border * target.scale
-        return follow_border(positions, before[border, :2], after[border, :2], reach)
+        return follow_border(positions, before[border, :2], edge[:, :2], reach)
 
     def condition(
         self,

@@ -1,0 +1,109 @@
+"""The sides of a face that turns: skin from the mesh's border to what the portrait shows beside it.
+
+The mesh ends before the ears and along the jaw. A head that turns shows more of one side than the
+portrait did; nothing knows those pixels, and what lies outside the border in the portrait is mostly
+background or hair. A strip along the border continues the cheek's own skin, mirrored at the border,
+and the surroundings begin where the strip ends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from difffae.arrays import Points2, Points3, Triangles
+from difffae.face.facemesh import FACE_OVAL
+from difffae.face.parameters import FaceParameters, matrix
+
+_DEPTH = 0.5  # how far the sides reach back [head units]
+_MIRRORED = 0.7  # of the strip's width is read from the cheek
+_INSET = 0.08  # at most: the border itself reads so far inside, where no background shines in
+_BEHIND = 0.05  # the strip lies behind the border: the face covers it [head units]
+_TEMPLES = (-0.25, 0.15)  # height of a side .. below which it is skin, not hair [head units]
+_ROUNDS = 2  # of smoothing along the border
+
+_BORDER = list(FACE_OVAL)
+Widths = Float32[NDArray[np.float32], " border"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """A strip along the face's border, two edges of as many points.
+
+    Attributes:
+        shown: where its outer edge is in the picture [px].
+        read: where in the portrait that reads [px].
+        border_read: where its inner edge does, which is the mesh's border [px].
+    """
+
+    shown: Points3
+    read: Points2
+    border_read: Points2
+
+
+def side_triangles(first: int) -> Triangles:
+    """The strip: border points of the mesh, outer points numbered from `first` in their order."""
+    count = len(_BORDER)
+    strip = []
+    for k in range(count):
+        after = (k + 1) % count
+        strip.append((_BORDER[k], _BORDER[after], first + k))
+        strip.append((first + k, _BORDER[after], first + after))
+    return np.array(strip, np.int32)
+
+
+def side_heights(mean: Points3) -> Widths:
+    """How much of a side each border point has: 0 at the temples and above, 1 below them.
+
+    Args:
+        mean: the mean face [head units].
+    """
+    low, high = _TEMPLES
+    share = np.clip((mean[_BORDER, 1] - low) / (high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def sides(
+    before: Points3, after: Points3, faces: tuple[FaceParameters, FaceParameters], heights: Widths
+) -> Sides:
+    """The strip of a face that has moved; of no width where no more of a side is seen.
+
+    Args:
+        before: the portrait's points [px].
+        after: where they are shown [px].
+        faces: of the portrait, and the one shown.
+        heights: see `side_heights`.
+    """
+    source, target = faces
+    outward = [_outward(points[_BORDER, :2]) for points in (before, after)]
+    seen = [
+        _DEPTH * normals @ matrix(face.rotation)[:2, 2]
+        for face, normals in zip(faces, outward, strict=True)
+    ]
+    width = heights * np.maximum(seen[1] - np.maximum(seen[0], 0), 0)
+    for _ in range(_ROUNDS):
+        width = (np.roll(width, 1) + 2 * width + np.roll(width, -1)) / 4
+    width = width[:, None]
+    shown = after[_BORDER].copy()
+    shown[:, :2] += width * target.scale * outward[1]
+    shown[:, 2] += _BEHIND * target.scale
+    inset = np.minimum(width, _INSET)
+    border, outer = (
+        before[_BORDER, :2] - depth * source.scale * outward[0]
+        for depth in (inset, inset + _MIRRORED * width)
+    )
+    return Sides(
+        shown=shown.astype(np.float32),
+        read=outer.astype(np.float32),
+        border_read=border.astype(np.float32),
+    )
+
+
+def _outward(ring: Points2) -> Points2:
+    """Unit normals of a closed outline, out of it."""
+    along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
+    normals = np.stack([along[:, 1], -along[:, 0]], 1)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    is_inward = ((ring - ring.mean(0)) * normals).sum() < 0
+    return np.asarray(-normals if is_inward else normals, np.float32)
