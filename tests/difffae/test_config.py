@@ -23,7 +23,7 @@ def test_the_bundled_model_is_read_as_it_is_written(repository: Path) -> None:
     assert model.image_size == 256
     assert model.sees_source
     assert model.autoencoder.multipliers == (1, 2)
-    assert model.denoiser.attention_sizes == (16, 8)
+    assert model.denoiser.attention_sizes == (16,)
     assert model.parameterization.kind == "prior"
     assert model.schedule.has_zero_terminal_snr
 
