@@ -28,6 +28,10 @@ Lighting = Float32[NDArray[np.float32], "9 3"]  # second-order spherical harmoni
 
 Images = Float[Tensor, "b 3 h w"]  # RGB in [-1, 1]
 Alphas = Float[Tensor, "b 1 h w"]
+FoldedImages = Float[Tensor, "b colours h w"]  # the pixels of a patch are channels of one place
+FoldedMasks = Float[Tensor, "b masks h w"]
+FoldedAlphas = Float[Tensor, "b shares h w"]
+Pictures = UInt8[Tensor, "b rows columns 3"]  # RGB, as pictures lie in memory
 Latents = Float[Tensor, "b latent latent_h latent_w"]
 Conditions = Float[Tensor, "b condition latent_h latent_w"]  # concatenated to a latent
 Features = Float[Tensor, "b c h w"]

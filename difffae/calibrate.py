@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from rich.console import Console
@@ -28,11 +27,11 @@ from difffae.data.split import Clip, read_clips, read_frames
 from difffae.face.crop import crop
 from difffae.face.renderer import Condition
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError
-from difffae.generator import Generator, Placement, Predictor, SourceTokens
+from difffae.generator import Generator, Placement, SourceTokens, working_modules
 from difffae.loading import find_folder, load_pipeline
-from difffae.model.denoiser import Denoiser
 from difffae.networks import load_networks
 from difffae.pipeline import Pipeline
+from difffae.runtime import Network
 from difffae.runtime.calibration_file import save_calibrations
 from difffae.runtime.int8 import calibrate_network
 from difffae.runtime.quantization import Calibration
@@ -148,21 +147,19 @@ def record_inputs(
     config: ModelConfig, networks: Mapping[str, nn.Module], shown: Sequence[Moment]
 ) -> dict[str, list[Inputs]]:
     """What each network is given while moments are painted in fp32."""
-    recorded: dict[str, list[Inputs]] = {"encoder": [], "denoiser": [], "decoder": []}
-    hooks = []
-    for name, taken in recorded.items():
+    recorded: dict[str, list[Inputs]] = {name: [] for name in working_modules(networks)}
 
-        def take(module: nn.Module, given: Inputs, taken: list[Inputs] = taken) -> None:
-            taken.append(tuple(each.clone() for each in given))
+    def watched(name: str, network: Network) -> Network:
+        def run(*given: Tensor) -> Tensor | tuple[Tensor, ...]:
+            recorded[name].append(tuple(each.clone() for each in given))
+            return network(*given)
 
-        hooks.append(networks[name].register_forward_pre_hook(take))
-    try:
-        generator = _generator(config, networks, Placement(runtime="eager", precision="fp32"))
-        for moment in shown:
-            moment.paint(generator)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        return run if name in recorded else network
+
+    placement = Placement(runtime="eager", precision="fp32")
+    generator = Generator(config, networks, placement=placement).watched(watched)
+    for moment in shown:
+        moment.paint(generator)
     return recorded
 
 
@@ -191,9 +188,9 @@ def calibrate(
     networks = load_networks(folder, config, {})
     recorded = record_inputs(config, networks, taken)
     calibrations = {}
-    for name, samples in recorded.items():
+    for name, module in working_modules(networks).items():
+        samples = recorded[name]
         console.print(f"calibrating the {name} on {len(samples)} inputs", highlight=False)
-        module = Predictor(cast(Denoiser, networks[name])) if name == "denoiser" else networks[name]
         calibrations[name] = calibrate_network(module, samples)
 
     def pictures_with(chosen: Mapping[str, Calibration]) -> list[ImageU8]:

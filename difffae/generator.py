@@ -1,6 +1,7 @@
 """The networks at work: a condition and a source's tokens in, the generated picture out."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import cast
@@ -18,6 +19,7 @@ from difffae.arrays import (
     ImageU8,
     Latents,
     MaskF32,
+    Pictures,
     SlotMasks,
     Slots,
 )
@@ -28,7 +30,10 @@ from difffae.diffusion.schedule import NoiseSchedule
 from difffae.diffusion.warm_start import Trail, WarmStart, can_follow
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
+from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
+from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
+from difffae.model.pictures import PictureDecoder, PictureEncoder
 from difffae.runtime import Network, compile_network
 from difffae.runtime.network import Precision, RuntimeName
 from difffae.runtime.quantization import Calibration
@@ -92,6 +97,16 @@ class Placement:
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
 
 
+NETWORK_PLACES: Mapping[str, str] = {
+    "encoder": "_encode",
+    "denoiser": "_predict",
+    "decoder": "_decode",
+    "region_encoder": "_region_encoder",
+    "identity_encoder": "_identity_encoder",
+}
+"""Where a generator holds each network, by the name of its weights."""
+
+
 class Predictor(nn.Module):
     """The denoiser without its attention maps, which only training needs."""
 
@@ -105,6 +120,19 @@ class Predictor(nn.Module):
     ) -> Tensor:
         """What the denoiser predicts; see `difffae.model.denoiser.Denoiser.forward`."""
         return cast(Tensor, self.denoiser(latent, timesteps, condition, slots, identity)[0])
+
+
+def working_modules(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """What is compiled of the networks that work on frames, by the name of their weights.
+
+    Args:
+        networks: as `difffae.networks` builds them; the weights are shared.
+    """
+    return {
+        "encoder": PictureEncoder(cast(Encoder | FirstStageEncoder, networks["encoder"])),
+        "denoiser": Predictor(cast(Denoiser, networks["denoiser"])),
+        "decoder": PictureDecoder(cast(Decoder | FirstStageDecoder, networks["decoder"])),
+    }
 
 
 class _TakingTurns:
@@ -144,28 +172,43 @@ class Generator:
             name: network.to(self._device).eval().requires_grad_(False)
             for name, network in networks.items()
         }
+        modules = working_modules(placed)
         latent = torch.zeros(
             1, config.denoiser.latent_channels, *2 * (config.denoiser.latent_size,)
         )
-        image = torch.zeros(1, 3, config.image_size, config.image_size)
+        size = config.image_size
+        picture = torch.zeros(1, size, size, 3, dtype=torch.uint8)
         self._noise_shape = latent.shape
+        self._noise: tuple[int, Latents] | None = None
         condition = torch.zeros(1, config.denoiser.condition_channels, *latent.shape[2:])
         regions = config.region_encoder
         slots = torch.zeros(1, regions.num_tokens, regions.slot_width)
         identity = torch.zeros(1, config.identity.width)
-        self._encode = self._compiled("encoder", placed["encoder"], image)
-        predictor = Predictor(cast(Denoiser, placed["denoiser"]))
+        self._encode = self._compiled("encoder", modules["encoder"], picture)
         self._predict = self._compiled(
-            "denoiser", predictor, latent, torch.zeros(1), condition, slots, identity
+            "denoiser", modules["denoiser"], latent, torch.zeros(1), condition, slots, identity
         )
-        decoder_inputs = [latent]
-        if config.is_decoder_conditional:
-            decoder_inputs.append(
-                torch.zeros(1, 3 + NUM_MASKS, config.image_size, config.image_size)
-            )
-        self._decode = self._compiled("decoder", placed["decoder"], *decoder_inputs)
+        shown = [picture, torch.zeros(1, NUM_MASKS, size, size)]
+        self._decode = self._compiled(
+            "decoder",
+            modules["decoder"],
+            latent,
+            *(shown if config.is_decoder_conditional else ()),
+        )
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed.get("identity_encoder")
+
+    def watched(self, watch: Callable[[str, Network], Network]) -> "Generator":
+        """The same generator, each of whose networks has gone through a function.
+
+        Args:
+            watch: a network's name and the network -> what is to be called in its place.
+        """
+        other = copy.copy(self)
+        for name, place in NETWORK_PLACES.items():
+            if (network := getattr(self, place)) is not None:
+                setattr(other, place, watch(name, network))
+        return other
 
     def encode_source(self, image: ImageU8, aligned: AlignedU8) -> SourceTokens:
         """Slots, identity and latent of a source.
@@ -198,7 +241,7 @@ class Generator:
 
     def encode_latent(self, image: ImageU8) -> Latents:
         """A picture's latent, (1, c, h, w)."""
-        return cast(Tensor, self._encode(self._tensor(image)))
+        return cast(Tensor, self._encode(self._picture(image)))
 
     def sample(
         self, condition: Condition, source: SourceTokens, *, num_steps: int, seed: int
@@ -228,7 +271,7 @@ class Generator:
         Returns:
             What this frame leaves for the next, its latent above all.
         """
-        noise = self._noise(sampling.seed)
+        noise = self._drawn(sampling.seed)
         denoise, start = self._denoise(condition, source, prior), sampling.warm_start
         first, num_warm = None, 0
         if trail is not None and start is not None and can_follow(trail, prior, source, start):
@@ -240,15 +283,25 @@ class Generator:
             )
         return Trail(latent=latent, prior=prior, source=source, num_warm=num_warm)
 
-    def _noise(self, seed: int) -> Latents:
-        generator = torch.Generator().manual_seed(seed)
-        return _upload(torch.randn(self._noise_shape, generator=generator), self._device)
+    def _drawn(self, seed: int) -> Latents:
+        """The noise of a seed; that of the last one is kept."""
+        kept = self._noise
+        if kept is None or kept[0] != seed:
+            drawn = torch.randn(self._noise_shape, generator=torch.Generator().manual_seed(seed))
+            kept = self._noise = (seed, _upload(drawn, self._device))
+        return kept[1]
 
     def _denoise(self, condition: Condition, source: SourceTokens, prior: Latents) -> Denoise:
         """The denoiser, told all but the noisy latent and its level."""
-        factor = self._config.image_size // prior.shape[-1]
-        masks = F.avg_pool2d(self._masks(condition), factor)
-        given = torch.cat([prior, source.latent, masks], 1) if self._config.sees_source else prior
+        given = prior
+        if self._config.sees_source:
+            side = prior.shape[-1]
+            masks = [
+                cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
+                for mask in condition.masks
+            ]
+            small = _upload(torch.from_numpy(np.stack(masks)[None]), self._device)
+            given = torch.cat([prior, source.latent, small], 1)
 
         def denoise(x_t: Tensor, t: int) -> Tensor:
             shown = self._parameterization.network_input(x_t, prior, t)
@@ -262,15 +315,11 @@ class Generator:
         """The picture of a latent, the decoder being shown the condition."""
         inputs = [latent]
         if self._config.is_decoder_conditional:
-            inputs.append(
-                torch.cat([self._tensor(condition.composite), 2 * self._masks(condition) - 1], 1)
-            )
+            masks = _upload(torch.from_numpy(condition.masks[None]), self._device)
+            inputs += [self._picture(condition.composite), masks]
         image, alpha = self._decode(*inputs)
-        planes = cv2.merge(list(image[0].float().cpu().numpy()))
-        return Generated(
-            image=cv2.convertScaleAbs(np.maximum(planes, -1) + 1, alpha=127.5),
-            alpha=np.ascontiguousarray(alpha[0, 0].float().cpu().numpy()),
-        )
+        picture, share = (np.ascontiguousarray(each[0].cpu().numpy()) for each in (image, alpha))
+        return Generated(image=picture, alpha=share)
 
     def _compiled(self, name: str, module: nn.Module, *inputs: Tensor) -> Network:
         given = tuple(tensor.to(self._device) for tensor in inputs)
@@ -293,9 +342,10 @@ class Generator:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
         return _upload(torch.from_numpy(planes), self._device)
 
-    def _masks(self, condition: Condition) -> Tensor:
-        masks = np.stack([condition.face_mask, condition.inside_mask, condition.person_mask])
-        return _upload(torch.from_numpy(masks)[None].float(), self._device)
+    def _picture(self, image: ImageU8) -> Pictures:
+        return _upload(
+            torch.from_numpy(np.require(image, requirements=("C", "W"))[None]), self._device
+        )
 
 
 def _upload(tensor: Tensor, device: torch.device) -> Tensor:

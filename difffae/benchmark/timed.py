@@ -3,14 +3,13 @@
 The parts are wrapped from outside: the product's own code knows of no clock.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from difffae.benchmark.stopwatch import Stopwatch
 from difffae.face.rig import Rig
 from difffae.face.tracker import Tracker
-from difffae.generator import Generator
+from difffae.generator import NETWORK_PLACES, Generator
 from difffae.pipeline import Pipeline
 
 TRACK, FIT, RENDER = "track", "fit and retarget", "render condition"
@@ -26,14 +25,6 @@ NETWORK_STAGES: Mapping[str, str] = {
     "identity_encoder": IDENTITY,
 }
 """Each network's stage, by the name of its weight file."""
-
-_ATTRIBUTES = {
-    "encoder": "_encode",
-    "denoiser": "_predict",
-    "decoder": "_decode",
-    "region_encoder": "_region_encoder",
-    "identity_encoder": "_identity_encoder",
-}
 
 
 def timed_pipeline(pipeline: Pipeline, watch: Stopwatch) -> Pipeline:
@@ -59,7 +50,7 @@ def timed_pipeline(pipeline: Pipeline, watch: Stopwatch) -> Pipeline:
 def compiled_networks(pipeline: Pipeline) -> dict[str, Callable[..., Any]]:
     """Each network as it runs, by the name of its weight file; those the model has."""
     generator = pipeline._generator
-    found = {name: getattr(generator, place) for name, place in _ATTRIBUTES.items()}
+    found = {name: getattr(generator, place) for name, place in NETWORK_PLACES.items()}
     return {
         name: getattr(network, "_network", network)  # without the lock around it
         for name, network in found.items()
@@ -68,10 +59,7 @@ def compiled_networks(pipeline: Pipeline) -> dict[str, Callable[..., Any]]:
 
 
 def _timed_generator(generator: Generator, watch: Stopwatch) -> Generator:
-    timed = copy.copy(generator)
-    for name, place in _ATTRIBUTES.items():
-        if (network := getattr(timed, place)) is not None:
-            setattr(timed, place, _plain(watch, NETWORK_STAGES[name], network))
+    timed = generator.watched(lambda name, network: _plain(watch, NETWORK_STAGES[name], network))
     for method, stage in {"follow": INPUTS, "decode": PICTURE}.items():
         setattr(timed, method, watch.timed(stage, getattr(timed, method)))
     return timed

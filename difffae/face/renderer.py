@@ -5,6 +5,7 @@ can be composed at the networks' 256 pixels and at the portrait's own resolution
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import cv2
@@ -86,6 +87,11 @@ class Condition:
     inside_mask: MaskF32
     person_mask: MaskF32
     warp: Warp | None
+
+    @cached_property
+    def masks(self) -> Float32[NDArray[np.float32], "3 h w"]:
+        """All three, one above the other."""
+        return np.stack([self.face_mask, self.inside_mask, self.person_mask])
 
 
 class Renderer:

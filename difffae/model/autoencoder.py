@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difffae.arrays import Alphas, Features, Images, Latents
+from difffae.arrays import (
+    Alphas,
+    Features,
+    FoldedAlphas,
+    FoldedImages,
+    FoldedMasks,
+    Images,
+    Latents,
+    Widened,
+)
 from difffae.model.layers import Downsample, GroupNorm, ResBlock, Upsample, conv3x3, zero_init
 
 _CALIBRATION_BATCH = 16
@@ -76,7 +85,11 @@ class Encoder(nn.Module):
 
     def forward(self, image: Images) -> Latents:
         """The latent, scaled to zero mean and unit spread by what `calibrate` measured."""
-        h = self.levels(self.enter(F.pixel_unshuffle(image, self.patch)))
+        return self.encode(F.pixel_unshuffle(image, self.patch))
+
+    def encode(self, folded: FoldedImages) -> Latents:
+        """The same of an image whose patches are folded into channels already."""
+        h = self.levels(self.enter(folded))
         raw = self.leave(F.silu(self.norm(h)))
         return cast(Tensor, (raw - self.latent_mean) / self.latent_std)
 
@@ -126,12 +139,30 @@ class Decoder(nn.Module):
             condition: composite (three channels in [-1, 1]) and masks at full size; None decodes
                 the latent alone.
         """
+        composite = masks = None
+        if condition is not None:
+            folded = F.pixel_unshuffle(condition, self.patch)
+            composite, masks = folded.tensor_split([3 * self.patch**2], 1)
+        image, alpha = self.paint(latent, composite, masks)
+        return F.pixel_shuffle(image, self.patch), F.pixel_shuffle(alpha, self.patch)
+
+    def paint(
+        self,
+        latent: Latents,
+        composite: FoldedImages | None = None,
+        masks: FoldedMasks | None = None,
+    ) -> tuple[FoldedImages, FoldedAlphas]:
+        """The same with the patches of condition, image and alpha folded into channels."""
         h = self.levels(self.enter(latent))
-        if self.condition is not None and condition is not None:
-            h = h + self.condition(F.pixel_unshuffle(condition, self.patch))
-        h = self.leave(F.silu(self.norm(self.finest(h))))
-        out = F.pixel_shuffle(h, self.patch)
-        if self.condition is None or condition is None:
-            return out[:, :3], torch.ones_like(out[:, :1])
-        alpha = torch.sigmoid(out[:, 3:])
-        return alpha * out[:, :3] + (1 - alpha) * condition[:, :3], alpha
+        if self.condition is None or composite is None or masks is None:
+            h = self._leave(h)
+            pixels = self.patch**2
+            return h[:, : 3 * pixels], torch.ones_like(h[:, :pixels])
+        h = self._leave(h + self.condition(torch.cat([composite, masks], 1)))
+        own, alpha = h[:, : composite.shape[1]], torch.sigmoid(h[:, composite.shape[1] :])
+        share = alpha[:, None]
+        own, shown = (x.unflatten(1, (3, -1)) for x in (own, composite))
+        return (share * own + (1 - share) * shown).flatten(1, 2), alpha
+
+    def _leave(self, h: Features) -> Widened:
+        return cast(Tensor, self.leave(F.silu(self.norm(self.finest(h)))))

@@ -60,8 +60,11 @@ def arrange_module(module: nn.Module, device: torch.device) -> nn.Module:
 
 
 def arrange(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move a tensor to a device, images and feature maps with channels last in memory."""
-    if tensor.ndim == 4:
+    """Move a tensor to a device, images and feature maps with channels last in memory.
+
+    Pictures, which are integers, have them last already.
+    """
+    if tensor.ndim == 4 and tensor.is_floating_point():
         return tensor.to(device, memory_format=torch.channels_last)
     return tensor.to(device)
 

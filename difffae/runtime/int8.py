@@ -80,7 +80,8 @@ def _moments(samples: Sequence[Sequence[NDArray[np.generic]]]) -> tuple[InputMom
     found = []
     for given in zip(*samples, strict=True):
         stacked = np.stack(given).astype(np.float32)  # (samples, batch, ...)
-        axes = (0, 1, 3, 4) if stacked.ndim == 5 else tuple(range(stacked.ndim))
+        of_images = (0, 1, 2, 3) if given[0].dtype == np.uint8 else (0, 1, 3, 4)
+        axes = of_images if stacked.ndim == 5 else tuple(range(stacked.ndim))
         mean, spread = stacked.mean(axes), stacked.std(axes)
         found.append(InputMoments(mean=np.atleast_1d(mean), spread=np.atleast_1d(spread)))
     return tuple(found)

@@ -48,7 +48,8 @@ class InputMoments:
     """What one input of a network was like in calibration, channel by channel.
 
     Attributes:
-        mean, spread: (c,) mean and standard deviation; c is 1 unless the input is an image.
+        mean, spread: (c,) mean and standard deviation; c is 1 unless the input is an image. Those
+            of integers are pictures, whose channels come last.
     """
 
     mean: NDArray[np.float32]
@@ -160,7 +161,8 @@ def example_inputs(calibration: Calibration, like: Sequence[Tensor]) -> tuple[Te
     generator = torch.Generator().manual_seed(0)
     drawn = []
     for given, moments in zip(like, calibration.inputs, strict=True):
-        shape = tuple(given.shape)
+        is_picture = not given.is_floating_point()
+        shape = tuple(given.permute(0, 3, 1, 2).shape if is_picture else given.shape)
         mean, spread = (torch.from_numpy(each) for each in (moments.mean, moments.spread))
         if len(shape) == 4:
             coarse = (max(shape[2] // 8, 1), max(shape[3] // 8, 1))
@@ -169,7 +171,10 @@ def example_inputs(calibration: Calibration, like: Sequence[Tensor]) -> tuple[Te
             mean, spread = mean[:, None, None], spread[:, None, None]
         else:
             noise = torch.randn(shape, generator=generator)
-        drawn.append((noise * spread + mean).to(given.dtype))
+        made = noise * spread + mean
+        if is_picture:
+            made = made.permute(0, 2, 3, 1).clamp(0, 255).round().contiguous()
+        drawn.append(made.to(given.dtype))
     return tuple(drawn)
 
 
