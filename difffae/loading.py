@@ -14,6 +14,7 @@ from difffae.face.renderer import warm_up
 from difffae.face.rig import Rig
 from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
+from difffae.paste_back import warm_up as warm_up_paste_back
 from difffae.pipeline import Pipeline
 from difffae.runtime.calibration_file import load_calibrations
 from difffae.runtime.network import Precision, RuntimeName
@@ -122,6 +123,7 @@ def _load_face_parts(
 ) -> _FaceParts:
     head_model, known = folder / _HEAD_MODEL, hashes.get(_HEAD_MODEL)
     rig = load_rig(config.face, config.image_size, head_model, sha256=known, device=device)
+    warm_up_paste_back()
     return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 
 

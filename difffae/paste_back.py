@@ -4,7 +4,10 @@ Alpha marks the pixels that the networks made; the rest of the person comes from
 own resolution, and what lies away from the person is not touched at all.
 """
 
+from functools import cache, lru_cache
+
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,11 @@ _LEAST_ALPHA = 0.01
 _AROUND_PX = 25  # how far around the person, before and after the motion, pixels are edited
 _AROUND_BLUR_PX = 5.0
 _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
+
+
+def warm_up() -> None:
+    """Have the compiled loops ready before the first real frame."""
+    _around(np.zeros((_AROUND_PX, _AROUND_PX), np.float32))
 
 
 def paste_back(
@@ -57,7 +65,8 @@ def lay_into(
     weight = edited * border_weight(box, image.shape[0], image.shape[1])
     mask = np.zeros(image.shape[:2], np.uint8)
     left, top = round(box.left), round(box.top)
-    mask[top : top + size, left : left + size] = np.where(weight * 255 > _MASK_THRESHOLD, 255, 0)
+    is_edited = weight > _MASK_THRESHOLD / 255
+    mask[top : top + size, left : left + size] = is_edited.view(np.uint8) * np.uint8(255)
     return paste(image, patch, weight, box), mask
 
 
@@ -70,15 +79,55 @@ def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
 
 def _around(person: MaskF32) -> MaskF32:
     """1 on the person and its surroundings, falling softly to 0."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_AROUND_PX, _AROUND_PX))
-    wide = cv2.dilate((person > _PERSON_THRESHOLD).astype(np.uint8), kernel)
-    return np.asarray(cv2.GaussianBlur(wide.astype(np.float32), (0, 0), _AROUND_BLUR_PX))
+    wide = np.zeros(person.shape, np.float32)
+    _widen(wide, person > _PERSON_THRESHOLD, _reaches(_AROUND_PX))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), _AROUND_BLUR_PX))
+
+
+@cache
+def _reaches(size: int) -> NDArray[np.uint8]:
+    """How far a disc reaches to either side, row by row [px].
+
+    Args:
+        size: its width [px], odd.
+    """
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(disc.sum(1) // 2, np.uint8)
+
+
+@numba.njit(cache=True, nogil=True)
+def _widen(out, inside, reaches):  # type: ignore[no-untyped-def]
+    """1 where a disc around the pixel meets what is inside; OpenCV's dilation takes thrice as long.
+
+    First each pixel's distance to the nearest one inside of its row, then the rows of the disc.
+    """
+    height, width = inside.shape
+    near = np.empty((height, width), np.uint8)
+    found = np.empty(width, np.uint8)
+    for row in range(height):
+        left = right = 255
+        for column in range(width):
+            left = 0 if inside[row, column] else min(left + 1, 255)
+            near[row, column] = left
+        for column in range(width - 1, -1, -1):
+            right = 0 if inside[row, column] else min(right + 1, 255)
+            near[row, column] = min(near[row, column], right)
+    for row in range(height):
+        found[:] = 0
+        for k in range(len(reaches)):
+            other, reach = row + k - len(reaches) // 2, reaches[k]
+            if 0 <= other < height:
+                for column in range(width):
+                    found[column] |= np.uint8(near[other, column] <= reach)
+        for column in range(width):
+            out[row, column] = found[column]
 
 
 def _enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return np.asarray(cv2.resize(values, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+@lru_cache(maxsize=16)
 def border_weight(box: CropBox, height: int, width: int) -> SquareF32:
     """1 inside the crop, falling to 0 at those of its borders that are not the portrait's own."""
     size = round(box.size)
@@ -88,4 +137,6 @@ def border_weight(box: CropBox, height: int, width: int) -> SquareF32:
     across = across * np.where(box.left + box.size < width, ramp[::-1], whole)
     down = np.where(box.top > 0, ramp, whole)
     down = down * np.where(box.top + box.size < height, ramp[::-1], whole)
-    return np.outer(down, across).astype(np.float32)
+    weight = np.outer(down, across).astype(np.float32)
+    weight.setflags(write=False)  # it is kept
+    return weight

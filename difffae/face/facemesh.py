@@ -76,13 +76,14 @@ class Pose:
 
 def align(points: Points3, template: Points3, weights: Float32[NDArray[np.float32], " p"]) -> Pose:
     """The similarity that lays the template over the points best (Umeyama 1991, weighted)."""
-    share = (weights / weights.sum())[:, None].astype(np.float64)
-    centre, middle = (share * points).sum(0), (share * template).sum(0)
-    covariance = (share * (points - centre)).T @ (template - middle)
+    share = (weights / weights.sum()).astype(np.float64)
+    centre, middle = share @ points, share @ template
+    around = template - middle
+    covariance = (points - centre).T @ (share[:, None] * around)
     left, singular, right = np.linalg.svd(covariance)
     sign = np.array([1, 1, np.sign(np.linalg.det(left @ right))])
     rotation = left * sign @ right
-    scale = float((singular * sign).sum() / (share * (template - middle) ** 2).sum())
+    scale = float(singular @ sign / (share @ (around * around)).sum())
     translation = centre - scale * rotation @ middle
     return Pose(
         rotation=rotation.astype(np.float32),
@@ -186,7 +187,7 @@ class FaceMeshModel:
 
     def _express(self, points: Points3, shape: Shape) -> tuple[FaceParameters, Points3]:
         """Expression and pose of a person of known shape, and the points in head units."""
-        neutral = explained = self._head(shape, np.zeros(len(self.expression_basis), np.float32))
+        neutral = explained = self._shaped(shape)
         for _ in range(_FIT_ROUNDS):
             pose, head = self._aligned(points, explained)
             expression = self._solve_expression @ (head[:NUM_MESH_POINTS] - neutral).ravel()
@@ -194,8 +195,11 @@ class FaceMeshModel:
         return _parameters(pose, head, shape, expression), head
 
     def _head(self, shape: Shape, expression: Expression) -> Mesh3:
-        shaped = self.mean + np.tensordot(shape, self.shape_basis, 1)
-        return np.asarray(shaped + self._moved(expression), np.float32)
+        return np.asarray(self._shaped(shape) + self._moved(expression), np.float32)
+
+    def _shaped(self, shape: Shape) -> Mesh3:
+        flat = shape @ self.shape_basis.reshape(len(self.shape_basis), -1)
+        return np.asarray(self.mean + flat.reshape(NUM_MESH_POINTS, 3), np.float32)
 
     def _moved(self, expression: Expression) -> Mesh3:
         flat = expression @ self.expression_basis.reshape(len(self.expression_basis), -1)

@@ -80,11 +80,15 @@ def _fill(points, triangles, pix_to_face, barycentric, depth):  # type: ignore[n
         right = min(int(np.ceil(max(a[0], b[0], c[0]) + 0.5)), width)
         top = max(int(np.floor(min(a[1], b[1], c[1]) - 0.5)), 0)
         bottom = min(int(np.ceil(max(a[1], b[1], c[1]) + 0.5)), height)
+        inverse = 1 / area
+        v_across, v_down = (c[1] - a[1]) * inverse, (a[0] - c[0]) * inverse
+        w_across, w_down = (a[1] - b[1]) * inverse, (b[0] - a[0]) * inverse
         for row in range(top, bottom):
+            y = row + 0.5 - a[1]
             for column in range(left, right):
-                x, y = column + 0.5, row + 0.5
-                v = ((x - a[0]) * (c[1] - a[1]) - (y - a[1]) * (c[0] - a[0])) / area
-                w = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])) / area
+                x = column + 0.5 - a[0]
+                v = x * v_across + y * v_down
+                w = x * w_across + y * w_down
                 u = 1 - v - w
                 if u < -1e-5 or v < -1e-5 or w < -1e-5:
                     continue

@@ -4,6 +4,7 @@ Both layers are maps that say where in the portrait a pixel comes from, so that 
 can be composed at the networks' 256 pixels and at the portrait's own resolution.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -11,7 +12,7 @@ from typing import Literal, TypeVar
 import cv2
 import numba
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from difffae.arrays import (
@@ -46,6 +47,7 @@ from difffae.face.surroundings import SurroundingsConfig, follow_border, head_ma
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
+MOUTH_BLUR_PX = 0.7
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
 _LIGHT_FADE = 0.3  # so far inside the mesh's border its own normals count in full [head units]
 _OPEN_MOUTH = (
@@ -67,6 +69,11 @@ class Layers:
     person: MaskF32
     plate: ImageU8
     mouth_colour: Float32[NDArray[np.float32], " 3"]
+
+    @cached_property
+    def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
+        """The portrait with the person's mask as its fourth channel: moved in one piece."""
+        return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +101,24 @@ class Condition:
         return np.stack([self.face_mask, self.inside_mask, self.person_mask])
 
 
+@dataclass(frozen=True, kw_only=True)
+class _AtRest:
+    """What the portrait alone says, the same in every frame.
+
+    Attributes:
+        source, lighting: of the portrait; compared by identity.
+        points: where its mesh is [px].
+        shading: of them.
+        unseen: 1 where its lips are closed, 0 where they show an inside.
+    """
+
+    source: FittedFace
+    lighting: Lighting
+    points: Points3
+    shading: Points3
+    unseen: float
+
+
 class Renderer:
     """Renders conditions of one head model."""
 
@@ -119,6 +144,7 @@ class Renderer:
         self._heights = side_heights(head_model.mean)
         self._size = size
         self._light_weights = _light_weights(head_model.mean)
+        self._kept: _AtRest | None = None
 
     def normals(self, points: Points3) -> Normals:
         """Unit normals at the mesh points, out of the head; zero at points of no skin triangle."""
@@ -134,12 +160,13 @@ class Renderer:
             target: the parameters to show.
             lighting: of the portrait, and the one to show.
         """
-        before = self._model.pose(source.parameters, source.residual)
+        rest = self._at_rest(source, lighting[0])
+        before = rest.points
         after = meet(self._model.pose(target, source.residual), target.scale)
         scales = (source.parameters.scale, target.scale)
         texture = unfolded(before, after, scales)
         is_relit = lighting[1] is not lighting[0]
-        ratio = self._relight(before, after, target, lighting)
+        ratio = self._relight(rest, after, target, lighting)
         strip = sides(before, after, (source.parameters, target), self._heights)
         deep = np.concatenate([after, strip.shown])
         deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
@@ -156,17 +183,29 @@ class Renderer:
             head_map=self._head_map(source.parameters, target, before, strip.shown),
             face_weight=_feather(covered),
             inside_mask=inside,
-            mouth_weight=cv2.GaussianBlur(mouth, (0, 0), 0.7)
-            * _unseen(before, source.parameters.scale),
+            mouth_weight=blurred(mouth, MOUTH_BLUR_PX)[0] * rest.unseen,
             relight=interpolate(fragments, self._all, ratio, empty=1),
             head_relight=head_relight(target, self._surroundings, lighting, self._size)
             if is_relit
             else None,
         )
 
+    def _at_rest(self, source: FittedFace, lighting: Lighting) -> _AtRest:
+        kept = self._kept
+        if kept is None or kept.source is not source or kept.lighting is not lighting:
+            points = self._model.pose(source.parameters, source.residual)
+            kept = self._kept = _AtRest(
+                source=source,
+                lighting=lighting,
+                points=points,
+                shading=shade(self.normals(points), lighting),
+                unseen=_unseen(points, source.parameters.scale),
+            )
+        return kept
+
     def _relight(
         self,
-        before: Points3,
+        rest: _AtRest,
         after: Points3,
         target: FaceParameters,
         lighting: tuple[Lighting, Lighting],
@@ -176,8 +215,7 @@ class Renderer:
         Towards the mesh's border another light changes as it does around the face.
         """
         normals = self.normals(after)
-        turned = shade(normals, lighting[0]) / shade(self.normals(before), lighting[0])
-        ratio = np.clip(turned, *_TURNED_RANGE)
+        ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)
         if lighting[1] is lighting[0]:
             return np.asarray(ratio, np.float32)
         around = normals_around(after[:, :2], target, self._surroundings)
@@ -220,7 +258,12 @@ def warm_up(head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: i
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
     fitted = head_model.fit(np.concatenate([head_model.mean, irises]) * (size / 4) + middle)
     light = uniform_lighting()
-    Renderer(head_model, surroundings, size).warp(fitted, fitted.parameters, (light, light))
+    black, nobody = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
+    layers = Layers(
+        portrait=black, person=nobody, plate=black, mouth_colour=np.zeros(3, np.float32)
+    )
+    renderer = Renderer(head_model, surroundings, size)
+    renderer.condition(fitted, layers, fitted.parameters, (light, light))
 
 
 def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
@@ -230,8 +273,9 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     """
     size = layers.portrait.shape[0]
     head_map = moved_to(warp.head_map, size)
-    head = _relit(_read(layers.portrait, head_map), warp)
-    person = _read(layers.person, head_map)
+    moved = _read(layers.cut_out, head_map)
+    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
+    person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
     mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
     box = face_box(warp.face_weight, size)
     if box.height and box.width:
@@ -251,9 +295,23 @@ def _relit(head: ImageU8, warp: Warp) -> ImageU8:
 
 
 def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
-    face = _read(layers.portrait, warp.face_map).astype(np.float32) * warp.relight
-    face += warp.mouth_weight[..., None] * (layers.mouth_colour - face)
-    return np.asarray(cv2.convertScaleAbs(np.maximum(face, 0)), np.uint8)
+    seen = _read(layers.portrait, warp.face_map)
+    relight, mouth = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_weight))
+    lit = np.empty_like(seen)
+    _light(lit, seen, relight, mouth, layers.mouth_colour)
+    return lit
+
+
+@numba.njit(cache=True, nogil=True)
+def _light(out, seen, relight, mouth, colour):  # type: ignore[no-untyped-def]
+    """Light what is seen of a face, mix the mouth's colour in, and round."""
+    lowest, highest = np.float32(0), np.float32(255)
+    for row in range(seen.shape[0]):
+        for column in range(seen.shape[1]):
+            for n in range(3):
+                value = np.float32(seen[row, column, n]) * relight[row, column, n]
+                value += mouth[row, column] * (colour[n] - value)
+                out[row, column, n] = np.rint(min(max(value, lowest), highest))
 
 
 def _face_alone(layers: Layers, warp: Warp) -> Condition:
@@ -318,8 +376,28 @@ def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
 
 def _feather(covered: MaskF32) -> MaskF32:
     """Soften the border inwards only: outside the mesh there is nothing to show."""
-    soft = cv2.GaussianBlur(covered, (0, 0), FEATHER_PX)
-    return np.clip(2 * soft - 1, 0, 1).astype(np.float32)
+    soft, part = blurred(covered, FEATHER_PX)
+    soft[part] = np.clip(2 * soft[part] - 1, 0, 1)
+    return soft
+
+
+def blurred(mask: MaskF32, sigma_px: float) -> tuple[MaskF32, tuple[slice, slice]]:
+    """A mask that covers little, blurred, and the part outside of which it stays 0.
+
+    Args:
+        mask: 0 but in one region.
+        sigma_px: of the Gaussian.
+    """
+    left, top, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    around = math.ceil(4 * sigma_px) + 1
+    part = (
+        slice(max(top - around, 0), top + height + around),
+        slice(max(left - around, 0), left + width + around),
+    )
+    soft = np.zeros_like(mask)
+    if width and height:
+        soft[part] = cv2.GaussianBlur(mask[part], (0, 0), sigma_px)
+    return soft, part
 
 
 def _unseen(points: Points3, scale: float) -> float:

@@ -24,6 +24,8 @@ _TEMPLES = (-0.25, 0.15)  # height of a side .. below which it is skin, not hair
 _ROUNDS = 2  # of smoothing along the border
 
 _BORDER = list(FACE_OVAL)
+_NEXT = np.roll(np.arange(len(_BORDER)), -1)
+_LAST = np.roll(np.arange(len(_BORDER)), 1)
 Widths = Float32[NDArray[np.float32], " border"]
 
 
@@ -83,7 +85,7 @@ def sides(
     ]
     width = heights * np.maximum(seen[1] - np.maximum(seen[0], 0), 0)
     for _ in range(_ROUNDS):
-        width = (np.roll(width, 1) + 2 * width + np.roll(width, -1)) / 4
+        width = (width[_LAST] + 2 * width + width[_NEXT]) / 4
     width = width[:, None]
     shown = after[_BORDER].copy()
     shown[:, :2] += width * target.scale * outward[1]
@@ -102,7 +104,7 @@ def sides(
 
 def _outward(ring: Points2) -> Points2:
     """Unit normals of a closed outline, out of it."""
-    along = np.roll(ring, -1, 0) - np.roll(ring, 1, 0)
+    along = ring[_NEXT] - ring[_LAST]
     normals = np.stack([along[:, 1], -along[:, 0]], 1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
     is_inward = ((ring - ring.mean(0)) * normals).sum() < 0

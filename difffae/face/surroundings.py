@@ -90,7 +90,7 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
         missed.astype(np.float32),
         np.float32(reach / _BORDER_SHRINK),
     )
-    return (positions + cv2.resize(small, (size, size))).astype(np.float32)
+    return np.asarray(positions + cv2.resize(small, (size, size)), np.float32)
 
 
 def _read_between(positions: MapF32, at: Points2) -> Points2:
@@ -124,6 +124,7 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
     scx, scy = centres[1, 0], centres[1, 1]
     tx, ty, target_scale, sx, sy, source_scale = poses
     radius, chin, neck, slope, reach, fade = shape
+    down_x, down_y = down[0], down[1]
     half, none, one = np.float32(0.5), np.float32(0), np.float32(1)
     two, three = np.float32(2), np.float32(3)
     xx, xy, xz, yx, yy, yz = (
@@ -135,24 +136,29 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
         turn[1, 2],
     )
     size = out.shape[0]
-    for row in range(size):
+    places = np.arange(size).astype(np.float32) + half
+    found_x, found_y = np.empty(size, np.float32), np.empty(size, np.float32)  # of one row:
+    for row in range(size):  # loops that write nothing else become vector instructions
         for column in range(size):
-            px, py = np.float32(column) + half, np.float32(row) + half
+            px, py = places[column], places[row]
             fx, fy = (px - tx) / target_scale, (py - ty) / target_scale
             x, y = fx - tcx, fy - tcy
             z = -np.sqrt(max(radius * radius - x * x - y * y, none))
             mx = xx * x + xy * y + xz * z + scx
             my = yx * x + yy * y + yz * z + scy
-            along = fx * down[0] + fy * down[1]
-            across = abs(fy * down[0] - fx * down[1])
+            along = fx * down_x + fy * down_y
+            across = abs(fy * down_x - fx * down_y)
             weight = (chin + slope * min(across, two) + neck - along) / neck
             weight = min(max(weight, none), one)
             weight = weight * weight * (three - two * weight)
             outside = (reach + fade - np.sqrt(fx * fx + fy * fy)) / fade
             outside = min(max(outside, none), one)
             weight *= outside * outside * (three - two * outside)
-            out[row, column, 0] = (one - weight) * px + weight * (sx + source_scale * mx) - half
-            out[row, column, 1] = (one - weight) * py + weight * (sy + source_scale * my) - half
+            found_x[column] = (one - weight) * px + weight * (sx + source_scale * mx) - half
+            found_y[column] = (one - weight) * py + weight * (sy + source_scale * my) - half
+        for column in range(size):
+            out[row, column, 0] = found_x[column]
+            out[row, column, 1] = found_y[column]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -1,5 +1,7 @@
 """The edited crop laid back into the portrait."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -136,3 +138,16 @@ def test_the_edit_fades_at_borders_inside_the_portrait_and_not_at_its_own() -> N
     assert 50 < row[99] < 80
     assert (np.diff(row[90:100]) <= 0).all()
     assert row[90] == 200
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_edit_reaches_as_far_as_a_disc_around_the_person_softened(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    source = (random.random((SMALL, SMALL)) > 0.998).astype(np.float32)
+    none = np.zeros((SMALL, SMALL), np.float32)
+    alone = replace(condition(noise(SMALL)), person_mask=none)
+    _, edited = paste_back(made(noise(SMALL), 1.0), alone, source, layers(noise(SMALL)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))
+    wanted = cv2.GaussianBlur(cv2.dilate(source, disc), (0, 0), 5.0)
+    assert 0.1 < wanted.mean() < 0.9
+    np.testing.assert_allclose(edited, wanted, rtol=0, atol=1e-6)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from difffae.arrays import ImageU8
-from difffae.face.mediapipe import NUM_POINTS, MediaPipeTracker, PersonSegmenter, triangles
+from difffae.face.mediapipe import (
+    NUM_POINTS,
+    MediaPipeTracker,
+    PersonSegmenter,
+    read_points,
+    triangles,
+)
 from face_media import TrackedPortrait, read_frames, read_picture
 
 CARPHONE_STRIDE = 10
@@ -164,3 +170,27 @@ def test_segmentation_depends_on_its_picture_alone(pictures: list[ImageU8]) -> N
     first = segmenter.segment(pictures[0])
     segmenter.segment(pictures[1])
     np.testing.assert_array_equal(segmenter.segment(pictures[0]), first)
+
+
+@pytest.mark.parametrize("is_visible", [False, True])
+def test_points_are_read_from_a_list_with_and_without_other_fields(is_visible: bool) -> None:
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+
+    wanted = np.random.default_rng(0).normal(size=(NUM_POINTS, 3)).astype(np.float32)
+    wanted[0, 0] = 0
+    landmarks = NormalizedLandmarkList()
+    for x, y, z in wanted:
+        added = landmarks.landmark.add(x=x, y=y, z=z)
+        if is_visible:
+            added.visibility = 0.5
+    np.testing.assert_array_equal(read_points(landmarks, 20, 30), wanted * np.float32([20, 30, 20]))
+
+
+def test_points_of_other_fields_of_the_same_length_are_not_mistaken() -> None:
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+
+    landmarks = NormalizedLandmarkList()
+    for number in range(NUM_POINTS):
+        landmarks.landmark.add(x=number, y=2, visibility=3)  # as many bytes as with z
+    points = read_points(landmarks, 1, 1)
+    assert points[5].tolist() == [5, 2, 0]

@@ -13,7 +13,9 @@ from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import (
     Condition,
+    Layers,
     Renderer,
+    blurred,
     compose,
     vertex_normals,
     warm_up,
@@ -299,3 +301,92 @@ def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:
     assert is_shown.sum() > factor**2 * is_face.sum()
     off = np.abs(large.face_map - large.head_map)[is_shown]
     assert off.max() < 1.5 * factor
+
+
+def test_what_is_kept_of_a_portrait_is_not_shown_for_another(
+    renderer: Renderer, source_face: SourceFace, head_model: FaceMeshModel
+) -> None:
+    fitted, person = source_face.fitted, source_face.fitted.parameters
+    smaller = replace(fitted, parameters=replace(person, scale=0.9 * person.scale))
+    dimmed = np.float32(0.7) * source_face.appearance.lighting
+    faces = [
+        source_face,
+        replace(source_face, fitted=smaller),
+        replace(source_face, appearance=replace(source_face.appearance, lighting=dimmed)),
+    ]
+    for face in (*faces, *faces):
+        fresh = Renderer(head_model, SurroundingsConfig(), 256)
+        wanted = rendered(fresh, face, person)
+        got = rendered(renderer, face, person)
+        np.testing.assert_array_equal(got.composite, wanted.composite)
+        np.testing.assert_array_equal(got.person_mask, wanted.person_mask)
+
+
+@pytest.mark.parametrize("corner", [(20, 30), (0, 0), (41, 44)])
+def test_a_part_blurred_by_itself_is_as_in_the_whole(corner: tuple[int, int]) -> None:
+    mask = np.zeros((64, 64), np.float32)
+    row, column = corner
+    mask[row : row + 23, column : column + 20] = np.random.default_rng(0).random((23, 20)) > 0.3
+    soft, part = blurred(mask, 1.6)
+    np.testing.assert_allclose(soft, cv2.GaussianBlur(mask, (0, 0), 1.6), rtol=0, atol=1e-6)
+    outside = soft.copy()
+    outside[part] = 0
+    assert not outside.any()
+
+
+def test_a_mask_that_covers_nothing_stays_so_when_blurred() -> None:
+    soft, _ = blurred(np.zeros((16, 16), np.float32), 1.6)
+    assert not soft.any()
+
+
+def test_the_person_moves_with_the_portrait_and_lies_on_the_plate(still: Condition) -> None:
+    warp = still.warp
+    assert warp is not None
+    nothing = np.zeros_like(warp.face_weight)
+    random = np.random.default_rng(0)
+    portrait, plate = random.integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    layers = Layers(
+        portrait=portrait,
+        person=random.random((256, 256), np.float32),
+        plate=plate,
+        mouth_colour=np.zeros(3, np.float32),
+    )
+    rows, columns = np.indices((256, 256), np.float32)
+    shifted = np.stack([columns + 3.25, rows - 2.5], -1)
+    composite, person = compose(layers, replace(warp, head_map=shifted, face_weight=nothing))
+    none, linear = np.empty(0, np.float32), cv2.INTER_LINEAR
+    seen, wanted = (
+        np.asarray(cv2.remap(x, shifted, none, linear, borderMode=cv2.BORDER_REPLICATE), float)
+        for x in (portrait, layers.person)
+    )
+    np.testing.assert_allclose(person, wanted, rtol=0, atol=1 / 255)
+    mixed = seen * wanted[..., None] + plate * (1 - wanted[..., None])
+    np.testing.assert_allclose(composite, mixed, rtol=0, atol=1.6)  # rounded twice
+
+
+def test_the_lit_face_is_multiplied_mixed_with_the_mouth_and_rounded(still: Condition) -> None:
+    assert still.warp is not None
+    random = np.random.default_rng(0)
+    mouth, relight = random.random((256, 256), np.float32), random.random((256, 256, 3), np.float32)
+    rows, columns = np.indices((256, 256), np.float32)
+    warp = replace(
+        still.warp,
+        face_map=np.stack([columns, rows], -1),
+        face_weight=np.ones((256, 256), np.float32),
+        mouth_weight=mouth,
+        relight=2 * relight,
+    )
+    portrait = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    colour = np.float32([40, 20, 10])
+    layers = Layers(portrait=portrait, person=mouth, plate=portrait, mouth_colour=colour)
+    composite, _ = compose(layers, warp)
+    lit = portrait * warp.relight
+    wanted = np.clip(np.rint(lit + mouth[..., None] * (colour - lit)), 0, 255)
+    np.testing.assert_array_equal(composite, wanted)
+
+
+def test_masks_are_one_above_the_other(still: Condition) -> None:
+    for mask, wanted in zip(
+        still.masks, (still.face_mask, still.inside_mask, still.person_mask), strict=True
+    ):
+        np.testing.assert_array_equal(mask, wanted)
