@@ -7,6 +7,8 @@ from torch import Tensor
 
 from difffae.diffusion.schedule import NoiseSchedule
 
+_Level = Tensor | float
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterizationConfig:
@@ -45,7 +47,7 @@ class Parameterization:
         """What the network is shown of the noisy sample, of unit spread."""
         if self.config.kind != "prior":
             return x_t
-        alpha, sigma = self.schedule.coefficients(t, x_t)
+        alpha, sigma = self._coefficients(t, x_t)
         return (x_t - alpha * prior) / self._spread(alpha, sigma)
 
     def x0(self, output: Tensor, x_t: Tensor, prior: Tensor, t: int | Tensor) -> Tensor:
@@ -54,9 +56,9 @@ class Parameterization:
             return self.schedule.x0_from_epsilon(x_t, output, t)
         if self.config.kind == "v":
             return self.schedule.x0_from_v(x_t, output, t)
-        alpha, sigma = self.schedule.coefficients(t, x_t)
+        alpha, sigma = self._coefficients(t, x_t)
         spread, data = self._spread(alpha, sigma), self.config.prior_spread
-        skip = alpha * data**2 / spread.square()
+        skip = alpha * data**2 / spread**2
         return prior + skip * (x_t - alpha * prior) + sigma * data / spread * output
 
     def target(self, x0: Tensor, noise: Tensor, prior: Tensor, t: int | Tensor) -> Tensor:
@@ -66,10 +68,16 @@ class Parameterization:
         x_t = self.schedule.add_noise(x0, noise, t)
         if self.config.kind == "v":
             return self.schedule.v_from_x0(x_t, x0, t)
-        alpha, sigma = self.schedule.coefficients(t, x_t)
+        alpha, sigma = self._coefficients(t, x_t)
         spread, data = self._spread(alpha, sigma), self.config.prior_spread
-        skip = alpha * data**2 / spread.square()
+        skip = alpha * data**2 / spread**2
         return (x0 - prior - skip * (x_t - alpha * prior)) * spread / (sigma * data)
 
-    def _spread(self, alpha: Tensor, sigma: Tensor) -> Tensor:
-        return (sigma.square() + (alpha * self.config.prior_spread).square()).sqrt()
+    def _coefficients(self, t: int | Tensor, like: Tensor) -> tuple[_Level, _Level]:
+        """Signal and noise; of one timestep they are numbers, which cost tensors less."""
+        if isinstance(t, int):
+            return float(self.schedule.alphas[t]), float(self.schedule.sigmas[t])
+        return self.schedule.coefficients(t, like)
+
+    def _spread(self, alpha: _Level, sigma: _Level) -> _Level:
+        return (sigma**2 + (alpha * self.config.prior_spread) ** 2) ** 0.5

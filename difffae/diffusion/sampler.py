@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -119,6 +120,7 @@ def sample_ddim(
     return x
 
 
+@lru_cache(maxsize=64)
 def _level(schedule: NoiseSchedule, t: int) -> _Level:
     """Return the noise level of timestep ``t`` as plain numbers."""
     return _Level(

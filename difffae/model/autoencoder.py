@@ -5,6 +5,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from difffae.arrays import (
@@ -161,7 +162,7 @@ class Decoder(nn.Module):
         h = self._leave(h + self.condition(torch.cat([composite, masks], 1)))
         own, alpha = h[:, : composite.shape[1]], torch.sigmoid(h[:, composite.shape[1] :])
         share = alpha[:, None]
-        own, shown = (x.unflatten(1, (3, -1)) for x in (own, composite))
+        own, shown = (rearrange(x, "b (c p) h w -> b c p h w", c=3) for x in (own, composite))
         return (share * own + (1 - share) * shown).flatten(1, 2), alpha
 
     def _leave(self, h: Features) -> Widened:

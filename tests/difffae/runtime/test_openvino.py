@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -265,3 +266,30 @@ def test_threads_are_limited_to_those_of_the_process(monkeypatch: pytest.MonkeyP
         assert settings["INFERENCE_NUM_THREADS"] == given
     with pytest.raises(ValueError, match="num_threads is 0"):
         OpenVinoConfig(num_threads=0)
+
+
+@pytest.mark.usefixtures("warm_cache")
+def test_pictures_go_in_and_come_out_as_integers() -> None:
+    class Brighter(nn.Module):
+        def forward(self, picture: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
+            brighter = (picture.float() + by).clamp(0, 255).round()
+            return brighter.to(torch.uint8), brighter.mean((1, 2))
+
+    picture = torch.randint(0, 256, (1, 6, 5, 3), dtype=torch.uint8)
+    by = torch.tensor([40.4])
+    network = compile_openvino(Brighter(), (picture, by), config=EXACT)
+    brighter, mean = network(picture, by)
+    wanted, wanted_mean = Brighter()(picture, by)
+    assert torch.equal(brighter, wanted)
+    torch.testing.assert_close(mean, wanted_mean)
+
+
+@pytest.mark.usefixtures("warm_cache")
+def test_inputs_that_cannot_be_written_are_read(one_head: nn.Module, image: Tensor) -> None:
+    network = compile_openvino(one_head, (image,), config=EXACT)
+    kept = image.numpy().copy()
+    kept.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch's, that they must not be written
+        given = torch.from_numpy(kept)
+    torch.testing.assert_close(network(given), one_head(image), rtol=1e-4, atol=1e-4)
