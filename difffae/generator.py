@@ -34,7 +34,7 @@ from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
 from difffae.model.pictures import PictureDecoder, PictureEncoder
-from difffae.runtime import Network, compile_network
+from difffae.runtime import Network, Request, compile_together
 from difffae.runtime.network import Precision, RuntimeName
 from difffae.runtime.quantization import Calibration
 
@@ -172,31 +172,48 @@ class Generator:
             name: network.to(self._device).eval().requires_grad_(False)
             for name, network in networks.items()
         }
-        modules = working_modules(placed)
-        latent = torch.zeros(
-            1, config.denoiser.latent_channels, *2 * (config.denoiser.latent_size,)
-        )
-        size = config.image_size
-        picture = torch.zeros(1, size, size, 3, dtype=torch.uint8)
-        self._noise_shape = latent.shape
         self._noise: tuple[int, Latents] | None = None
-        condition = torch.zeros(1, config.denoiser.condition_channels, *latent.shape[2:])
-        regions = config.region_encoder
-        slots = torch.zeros(1, regions.num_tokens, regions.slot_width)
-        identity = torch.zeros(1, config.identity.width)
-        self._encode = self._compiled("encoder", modules["encoder"], picture)
-        self._predict = self._compiled(
-            "denoiser", modules["denoiser"], latent, torch.zeros(1), condition, slots, identity
-        )
-        shown = [picture, torch.zeros(1, NUM_MASKS, size, size)]
-        self._decode = self._compiled(
-            "decoder",
-            modules["decoder"],
-            latent,
-            *(shown if config.is_decoder_conditional else ()),
+        compiled = compile_together(self._requests(working_modules(placed)))
+        self._encode, self._predict, self._decode = (
+            _TakingTurns(compiled[name]) for name in ("encoder", "denoiser", "decoder")
         )
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed.get("identity_encoder")
+
+    def _requests(self, modules: Mapping[str, nn.Module]) -> dict[str, Request]:
+        """What is to be compiled of the networks that work on frames, for which inputs."""
+        config = self._config
+        size, side = config.image_size, config.denoiser.latent_size
+        latent = torch.zeros(1, config.denoiser.latent_channels, side, side)
+        picture = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+        shown = (picture, torch.zeros(1, NUM_MASKS, size, size))
+        given = {
+            "denoiser": (
+                latent,
+                torch.zeros(1),
+                torch.zeros(1, config.denoiser.condition_channels, side, side),
+                torch.zeros(1, config.region_encoder.num_tokens, config.region_encoder.slot_width),
+                torch.zeros(1, config.identity.width),
+            ),
+            "encoder": (picture,),
+            "decoder": (latent, *(shown if config.is_decoder_conditional else ())),
+        }
+        return {name: self._request(name, modules[name], inputs) for name, inputs in given.items()}
+
+    def _request(self, name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> Request:
+        chosen = self._placement
+        calibration = chosen.calibrations.get(name)
+        precision = chosen.precision
+        if precision == "int8" and calibration is None and chosen.calibrations:
+            precision = "auto"  # calibration left this one out on purpose
+        return Request(
+            module=module,
+            example_inputs=tuple(tensor.to(self._device) for tensor in inputs),
+            runtime=chosen.runtime,
+            precision=precision,
+            num_threads=chosen.num_threads,
+            calibration=calibration,
+        )
 
     def watched(self, watch: Callable[[str, Network], Network]) -> "Generator":
         """The same generator, each of whose networks has gone through a function.
@@ -287,7 +304,9 @@ class Generator:
         """The noise of a seed; that of the last one is kept."""
         kept = self._noise
         if kept is None or kept[0] != seed:
-            drawn = torch.randn(self._noise_shape, generator=torch.Generator().manual_seed(seed))
+            side = self._config.denoiser.latent_size
+            shape = (1, self._config.denoiser.latent_channels, side, side)
+            drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
             kept = self._noise = (seed, _upload(drawn, self._device))
         return kept[1]
 
@@ -320,23 +339,6 @@ class Generator:
         image, alpha = self._decode(*inputs)
         picture, share = (np.ascontiguousarray(each[0].cpu().numpy()) for each in (image, alpha))
         return Generated(image=picture, alpha=share)
-
-    def _compiled(self, name: str, module: nn.Module, *inputs: Tensor) -> Network:
-        given = tuple(tensor.to(self._device) for tensor in inputs)
-        chosen = self._placement
-        calibration = chosen.calibrations.get(name)
-        precision = chosen.precision
-        if precision == "int8" and calibration is None and chosen.calibrations:
-            precision = "auto"  # calibration left this one out on purpose
-        network = compile_network(
-            module,
-            given,
-            runtime=chosen.runtime,
-            precision=precision,
-            num_threads=chosen.num_threads,
-            calibration=calibration,
-        )
-        return _TakingTurns(network)
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))

@@ -1,10 +1,12 @@
 """Every network of a model by the name of its weight file: built from its configuration, filled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from difffae.checkpoint import load_module
 from difffae.config import ModelConfig
@@ -13,6 +15,23 @@ from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
 from difffae.model.identity_encoder import SmallIdentityEncoder
 from difffae.model.region_encoder import RegionEncoder
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leave new weights as they are: those of a file take their place."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, unless it is one of `torch.nn.init`, which all give their tensor."""
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def build_encoder(config: ModelConfig) -> Encoder | FirstStageEncoder:
@@ -72,7 +91,7 @@ def load_networks(
         WeightsError: a file is missing, damaged, of another model or of another hash.
         LicensedFileError: ArcFace is asked for and its file cannot be used.
     """
-    with torch.device("meta"):  # to draw random weights first took longer than to read the files
+    with torch.device("meta"), _Undrawn():  # to draw weights first took longer than to read them
         networks = build_networks(config)
     for name, network in networks.items():
         file = f"{name}.safetensors"

@@ -47,9 +47,12 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_plotting() -> Iterator[None]:
-    """Let MediaPipe be imported without matplotlib, which it draws diagrams with: 0.25 s."""
-    names = ("matplotlib", "matplotlib.pyplot")
+def _without_extras() -> Iterator[None]:
+    """Let MediaPipe be imported without matplotlib and its newer interface: 0.35 s.
+
+    It draws diagrams with the one, and asks for sound devices with the other.
+    """
+    names = ("matplotlib", "matplotlib.pyplot", "mediapipe.tasks", "mediapipe.tasks.python")
     if any(name in sys.modules for name in ("mediapipe", *names)):
         yield
         return
@@ -66,7 +69,7 @@ def triangles() -> Triangles:
 
     Left out is a clique each of whose edges two others share already: it only surrounds a point.
     """
-    with _without_plotting():
+    with _without_extras():
         from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
     neighbours: dict[int, set[int]] = {}
@@ -112,7 +115,7 @@ class MediaPipeTracker:
     """
 
     def __init__(self) -> None:
-        with _quiet_stderr(), _without_plotting():
+        with _quiet_stderr(), _without_extras():
             from mediapipe.python.solutions import face_detection, face_mesh
 
             self._mesh = face_mesh.FaceMesh(
@@ -187,7 +190,7 @@ class PersonSegmenter:
     """MediaPipe selfie segmentation: how much each pixel belongs to a person."""
 
     def __init__(self) -> None:
-        with _quiet_stderr(), _without_plotting():
+        with _quiet_stderr(), _without_extras():
             from mediapipe.python.solutions import selfie_segmentation
 
             self._model = selfie_segmentation.SelfieSegmentation(model_selection=0)

@@ -40,13 +40,10 @@ def compile_fastest(
     Raises:
         RuntimeUnavailableError: No candidate can run the network.
     """
+    known = compile_known(module, example_inputs, candidates, settings)
+    if known is not None:
+        return known
     place = _place(module, example_inputs, (*settings, *candidates))
-    known = _recall(place)
-    if known is not None and known in candidates:
-        try:
-            return candidates[known]()
-        except RuntimeUnavailableError as error:
-            _logger.warning("%s; %s is measured anew", error, type(module).__name__)
     networks, is_settled = _compiled(type(module).__name__, candidates)
     times_ms = _measure(networks, example_inputs)
     best = min(times_ms, key=lambda name: times_ms[name])
@@ -59,6 +56,27 @@ def compile_fastest(
     if is_settled:
         _remember(place, best, times_ms)
     return networks[best]
+
+
+def compile_known(
+    module: nn.Module,
+    example_inputs: tuple[Tensor, ...],
+    candidates: Mapping[str, Compile],
+    settings: tuple[str, ...],
+) -> Network | None:
+    """Compile by the runtime that was chosen at an earlier start; see `compile_fastest`.
+
+    Returns:
+        The network; None where nothing was chosen yet or the choice works no longer.
+    """
+    known = _recall(_place(module, example_inputs, (*settings, *candidates)))
+    if known is None or known not in candidates:
+        return None
+    try:
+        return candidates[known]()
+    except RuntimeUnavailableError as error:
+        _logger.warning("%s; %s is measured anew", error, type(module).__name__)
+        return None
 
 
 def _compiled(name: str, candidates: Mapping[str, Compile]) -> tuple[dict[str, Network], bool]:

@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime.choice import Compile, compile_fastest
+from difffae.runtime.choice import Compile, compile_fastest, compile_known
 from difffae.runtime.eager import compile_eager
 from difffae.runtime.inductor import compile_inductor
 from difffae.runtime.network import (
@@ -28,6 +29,41 @@ _INT8 = "openvino-int8"
 _logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A network to be made ready.
+
+    Attributes:
+        module: Network to run; left as it is, so that it may be dropped afterwards.
+        example_inputs: One batch of inputs in the shapes to come, on the device to run on.
+        runtime: "auto" is the fastest that works here, measured once and remembered.
+        precision: Type of convolutions and matrix products; results are float32 all the same.
+            A network that cannot run in "int8" here runs as with "auto", after one log line.
+        num_threads: Threads of one inference; for OpenVINO only, others use PyTorch's setting.
+        calibration: What may be computed in 8-bit integers; None: nothing.
+    """
+
+    module: nn.Module
+    example_inputs: tuple[Tensor, ...]
+    runtime: RuntimeName = "auto"
+    precision: Precision = "auto"
+    num_threads: int = 2
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If there are no inputs or the runtime is unknown.
+        """
+        if not self.example_inputs:
+            raise ValueError("got no example inputs; expected at least one tensor")
+        if self.runtime not in get_args(RuntimeName):
+            raise ValueError(
+                f"runtime is {self.runtime!r}; expected one of {get_args(RuntimeName)}"
+            )
+
+
 def compile_network(
     module: nn.Module,
     example_inputs: tuple[Tensor, ...],
@@ -40,13 +76,12 @@ def compile_network(
     """Make a module ready for repeated inference on inputs of fixed shapes.
 
     Args:
-        module: Network to run; left as it is, so that it may be dropped afterwards.
-        example_inputs: One batch of inputs in the shapes to come, on the device to run on.
-        runtime: "auto" is the fastest that works here, measured once and remembered.
-        precision: Type of convolutions and matrix products; results are float32 all the same.
-            A network that cannot run in "int8" here runs as with "auto", after one log line.
-        num_threads: Threads of one inference; for OpenVINO only, others use PyTorch's setting.
-        calibration: What may be computed in 8-bit integers; None: nothing.
+        module: See `Request`.
+        example_inputs: See `Request`.
+        runtime: See `Request`.
+        precision: See `Request`.
+        num_threads: See `Request`.
+        calibration: See `Request`.
 
     Returns:
         A callable that takes tensors like ``example_inputs`` and gives what the module gives.
@@ -55,25 +90,70 @@ def compile_network(
         RuntimeUnavailableError: If the runtime (with "auto": every runtime) cannot run the network.
         ValueError: If there are no inputs or the runtime is unknown.
     """
-    if not example_inputs:
-        raise ValueError("got no example inputs; expected at least one tensor")
-    if runtime not in get_args(RuntimeName):
-        raise ValueError(f"runtime is {runtime!r}; expected one of {get_args(RuntimeName)}")
-    config = OpenVinoConfig(
-        precision="auto" if precision == "int8" else precision, num_threads=num_threads
+    request = Request(
+        module=module,
+        example_inputs=example_inputs,
+        runtime=runtime,
+        precision=precision,
+        num_threads=num_threads,
+        calibration=calibration,
     )
-    candidates = _candidates(module, example_inputs, runtime, config)
-    name = type(module).__name__
-    if _wants_int8(precision, calibration) and "openvino" in candidates:
-        in_int8 = replace(config, precision="int8", calibration=calibration)
-        compile_ = partial(compile_openvino, module, example_inputs, config=in_int8)
-        candidates = {_INT8: compile_, **candidates}
-    elif precision == "int8":
+    return _compile(request)
+
+
+def compile_together(requests: Mapping[str, Request]) -> dict[str, Network]:
+    """Make several networks ready: at once where it is known which runtime is to run them.
+
+    The others follow one by one, so that none is measured beside work.
+
+    Args:
+        requests: By names of the caller's.
+
+    Raises:
+        RuntimeUnavailableError: See `compile_network`.
+    """
+    with ThreadPoolExecutor(len(requests)) as beside:
+        known = dict(zip(requests, beside.map(_compile_known, requests.values()), strict=True))
+    return {name: known[name] or _compile(request) for name, request in requests.items()}
+
+
+def _compile(request: Request) -> Network:
+    candidates, is_open = _candidates_of(request)
+    name = type(request.module).__name__
+    if request.precision == "int8" and _INT8 not in candidates:
         _logger.warning("%s runs in bf16 or fp32: int8 needs OpenVINO and a calibration", name)
-    if runtime != "auto" or (precision == "int8" and _INT8 in candidates):
+    if not is_open:
         return _first_working(name, candidates)
-    known = "" if calibration is None else calibration.digest
-    return compile_fastest(module, example_inputs, candidates, (precision, str(num_threads), known))
+    return compile_fastest(request.module, request.example_inputs, candidates, _settings(request))
+
+
+def _compile_known(request: Request) -> Network | None:
+    candidates, is_open = _candidates_of(request)
+    if not is_open:
+        return None
+    return compile_known(request.module, request.example_inputs, candidates, _settings(request))
+
+
+def _settings(request: Request) -> tuple[str, ...]:
+    """What the times of runtimes depend on."""
+    known = "" if request.calibration is None else request.calibration.digest
+    return request.precision, str(request.num_threads), known
+
+
+def _candidates_of(request: Request) -> tuple[dict[str, Compile], bool]:
+    """The runtimes to try, and whether the fastest is to be chosen, or the first that works."""
+    config = OpenVinoConfig(
+        precision="auto" if request.precision == "int8" else request.precision,
+        num_threads=request.num_threads,
+    )
+    module, inputs = request.module, request.example_inputs
+    candidates = _candidates(module, inputs, request.runtime, config)
+    if _wants_int8(request.precision, request.calibration) and "openvino" in candidates:
+        in_int8 = replace(config, precision="int8", calibration=request.calibration)
+        compile_ = partial(compile_openvino, module, inputs, config=in_int8)
+        candidates = {_INT8: compile_, **candidates}
+    is_fixed = request.precision == "int8" and _INT8 in candidates
+    return candidates, request.runtime == "auto" and not is_fixed
 
 
 def _wants_int8(precision: Precision, calibration: Calibration | None) -> bool:

@@ -49,7 +49,7 @@ class InputMoments:
 
     Attributes:
         mean, spread: (c,) mean and standard deviation; c is 1 unless the input is an image. Those
-            of integers are pictures, whose channels come last.
+            of bytes are pictures, whose channels come last.
     """
 
     mean: NDArray[np.float32]
@@ -161,7 +161,7 @@ def example_inputs(calibration: Calibration, like: Sequence[Tensor]) -> tuple[Te
     generator = torch.Generator().manual_seed(0)
     drawn = []
     for given, moments in zip(like, calibration.inputs, strict=True):
-        is_picture = not given.is_floating_point()
+        is_picture = given.dtype == torch.uint8
         shape = tuple(given.permute(0, 3, 1, 2).shape if is_picture else given.shape)
         mean, spread = (torch.from_numpy(each) for each in (moments.mean, moments.spread))
         if len(shape) == 4:

@@ -101,3 +101,20 @@ def test_loading_takes_the_files_values_without_drawing_random_ones_first(
         values = load_tensors(model_folder / f"{name}.safetensors")
         for part, tensor in network.state_dict().items():
             assert torch.equal(tensor, values[part])
+
+
+def test_weights_that_a_file_replaces_are_not_drawn(
+    model_folder: Path, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("drawn")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "uniform_", refuse)
+        networks = load_networks(model_folder, config, {})
+        with pytest.raises(AssertionError, match="drawn"):
+            build_networks(config)
+    for name, network in networks.items():
+        kept = load_tensors(model_folder / f"{name}.safetensors")
+        for key, weight in network.state_dict().items():
+            torch.testing.assert_close(weight, kept[key].to(weight.dtype), rtol=0, atol=0)

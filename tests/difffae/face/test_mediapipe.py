@@ -39,7 +39,7 @@ def test_no_edge_of_the_mesh_belongs_to_three_triangles() -> None:
     assert count.max() == 2
 
 
-def test_mediapipe_is_imported_without_matplotlib_which_others_get_whole() -> None:
+def test_mediapipe_is_imported_without_what_others_get_whole() -> None:
     program = (
         "import sys\n"
         "from difffae.face.mediapipe import triangles\n"
@@ -47,6 +47,9 @@ def test_mediapipe_is_imported_without_matplotlib_which_others_get_whole() -> No
         "assert 'mediapipe' in sys.modules\n"
         "assert 'matplotlib' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
+        "assert 'mediapipe.tasks' not in sys.modules\n"
+        "from mediapipe.tasks import python as tasks\n"
+        "assert tasks.BaseOptions\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 

@@ -3,14 +3,23 @@
 import json
 import logging
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from difffae.runtime import RuntimeName, RuntimeUnavailableError, compile_network
+from difffae.runtime import (
+    Request,
+    RuntimeName,
+    RuntimeUnavailableError,
+    compile_network,
+    compile_together,
+)
+from difffae.runtime import choice as choice_module
 from difffae.runtime import compile as compile_module
 from difffae.runtime import openvino as openvino_runtime
 from difffae.runtime import tensorrt as tensorrt_runtime
@@ -181,3 +190,50 @@ def test_auto_runs_by_another_runtime_with_one_line_where_no_engine_can_be_built
         f"TensorRT cannot build OneHead: {error}; OneHead runs in another runtime instead"
     ]
     assert cache.joinpath("choices").exists() is is_kept
+
+
+def requests(
+    one_head: nn.Module, two_heads: nn.Module, image: Tensor, inputs: tuple[Tensor, ...]
+) -> dict[str, Request]:
+    return {
+        "one": Request(module=one_head, example_inputs=(image,), precision="fp32"),
+        "two": Request(module=two_heads, example_inputs=inputs, precision="fp32"),
+    }
+
+
+@needs_openvino
+@pytest.mark.usefixtures("warm_cache")
+def test_networks_made_ready_together_answer_as_their_modules_do(
+    one_head: nn.Module, two_heads: nn.Module, image: Tensor, inputs: tuple[Tensor, ...]
+) -> None:
+    networks = compile_together(requests(one_head, two_heads, image, inputs))
+    assert list(networks) == ["one", "two"]
+    torch.testing.assert_close(networks["one"](image), one_head(image), rtol=1e-4, atol=1e-4)
+    for got, wanted in zip(networks["two"](*inputs), two_heads(*inputs), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@needs_openvino
+@pytest.mark.usefixtures("warm_cache")
+def test_only_networks_whose_runtime_is_known_are_made_ready_beside_others(
+    one_head: nn.Module,
+    two_heads: nn.Module,
+    image: Tensor,
+    inputs: tuple[Tensor, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = requests(one_head, two_heads, image, inputs)
+    compile_together({"one": asked["one"]})
+    torch.nn.init.normal_(two_heads.first.weight)  # type: ignore[union-attr,arg-type]
+    measured: list[tuple[str, bool]] = []
+    measure = choice_module._measure
+
+    def noted(networks: Any, given: tuple[Tensor, ...]) -> dict[str, float]:
+        is_alone = threading.current_thread() is threading.main_thread()
+        measured.append((str(len(given)), is_alone and threading.active_count() == before))
+        return measure(networks, given)
+
+    monkeypatch.setattr(choice_module, "_measure", noted)
+    before = threading.active_count()
+    assert set(compile_together(asked)) == {"one", "two"}
+    assert measured == [(str(len(inputs)), True)]
