@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -48,6 +49,9 @@ _PROBE = Path(__file__).with_name("probe.py")
 _PROBE_TIMEOUT_S = 300.0
 _WRONG_ANSWERS = 3  # the probe's exit status
 _FORM = "2"  # counts the ways in which converted networks were rewritten before they were kept
+
+
+_ONE_BY_ONE = Lock()  # conversions: PyTorch traces for one thread at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +215,8 @@ def _fill_entry(
     """Convert a module and try it in a child process, which leaves its compiled form behind."""
     if config.calibration is not None:
         example_inputs = drawn_inputs(config.calibration, example_inputs)
-    _convert(openvino, module, example_inputs, folder, config.calibration)
+    with _ONE_BY_ONE:
+        _convert(openvino, module, example_inputs, folder, config.calibration)
     gc.collect()
     _probe(type(module).__name__, folder, _cached(_device_settings(config), folder))
     (folder / "example.npz").unlink()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import sys
 import threading
 from importlib.util import find_spec
@@ -237,3 +238,35 @@ def test_only_networks_whose_runtime_is_known_are_made_ready_beside_others(
     before = threading.active_count()
     assert set(compile_together(asked)) == {"one", "two"}
     assert measured == [(str(len(inputs)), True)]
+
+
+@needs_openvino
+def test_known_networks_whose_entries_are_gone_are_converted_one_by_one(
+    one_head: nn.Module,
+    two_heads: nn.Module,
+    image: Tensor,
+    inputs: tuple[Tensor, ...],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = requests(one_head, two_heads, image, inputs)
+    for request in asked.values():
+        compile_network(request.module, request.example_inputs, precision="fp32", runtime="auto")
+        [kept] = cache.glob(f"choices/{type(request.module).__name__}-*.json")
+        told = json.loads(kept.read_text())
+        kept.write_text(json.dumps({**told, "runtime": "openvino"}))
+        kept.chmod(0o600)
+    shutil.rmtree(cache / "openvino")
+    is_running = threading.Lock()
+    convert = openvino_runtime.convert_module
+
+    def alone(*given: Any) -> Any:
+        assert is_running.acquire(blocking=False), "two conversions at once"
+        try:
+            return convert(*given)
+        finally:
+            is_running.release()
+
+    monkeypatch.setattr(openvino_runtime, "convert_module", alone)
+    networks = compile_together(asked)
+    assert {type(network) for network in networks.values()} == {OpenVinoNetwork}
