@@ -27,6 +27,7 @@ _GROWTH = 2  # of a region, in pixels of the slot masks: the middle of what trai
 _LEAST = 1e-3
 
 Planes = Float32[NDArray[np.float32], "h w 4"]
+Labels = Float32[NDArray[np.float32], "64 64 4"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ def regions_of(person: MaskF32, points: Points3) -> Planes:
         points: mesh points in its pixels.
     """
     oval = np.rint(points[list(FACE_OVAL), :2]).astype(np.int32)
-    face = np.asarray(cv2.fillPoly(np.zeros(person.shape, np.float32), [oval], (1.0,)))
+    blank = np.zeros(person.shape, np.float32)
+    face = np.asarray(cv2.fillPoly(blank, [oval], (1.0,)), np.float32)
     regions = portrait_regions(face, person, five_points(points))
     return np.ascontiguousarray(regions.transpose(1, 2, 0))
 
@@ -78,7 +80,7 @@ def hide_in_condition(condition: Condition, hidden: HiddenRegions) -> Condition:
     )
 
 
-def _moved(condition: Condition, planes: Planes) -> Planes:
+def _moved(condition: Condition, planes: Planes) -> Labels:
     """The regions of the composite, small: hair and clothes from where the source's are read."""
     assert condition.warp is not None
     size = (LABEL_SIZE, LABEL_SIZE)
@@ -91,15 +93,16 @@ def _moved(condition: Condition, planes: Planes) -> Planes:
     body = np.maximum(person, face)
     above = read[..., HEAD] / np.maximum(read[..., HEAD] + read[..., BODY], _LEAST)
     rest = body - face
-    return np.stack([face, rest * above, rest * (1 - above), 1 - body], -1).astype(np.float32)
+    parts = [face, rest * above, rest * (1 - above), 1 - body]
+    return np.asarray(np.stack(parts, -1), np.float32)
 
 
-def _shrunken(planes: Planes) -> Planes:
+def _shrunken(planes: Planes) -> Labels:
     size = (LABEL_SIZE, LABEL_SIZE)
     return np.asarray(cv2.resize(planes, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _area(planes: Planes, hidden: HiddenRegions, size: int) -> MaskF32:
+def _area(planes: Labels, hidden: HiddenRegions, size: int) -> MaskF32:
     """1 where any of the regions is hidden, 0 elsewhere."""
     masks = _slot_masks(planes, hidden.mask_size)
     slots = torch.tensor(hidden.slots)
@@ -108,7 +111,7 @@ def _area(planes: Planes, hidden: HiddenRegions, size: int) -> MaskF32:
     return np.ascontiguousarray(areas.amax(0)[0].numpy())
 
 
-def _slot_masks(planes: Planes, size: int) -> SlotMasks:
+def _slot_masks(planes: Labels, size: int) -> SlotMasks:
     """The regions' shares of each pixel of slot masks, from labels as training has them."""
     labels = torch.from_numpy(np.argmax(planes, -1))
     shares = F.one_hot(labels, len(REGION_NAMES)).permute(2, 0, 1)[None].float()

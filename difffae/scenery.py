@@ -27,7 +27,8 @@ _KEPT_SCENES = 8
 _SHRUNKEN_SPREAD_PX = 4.0  # of a blur after shrinking: what is lost by that is far below it
 
 Way = Literal["pixels", "tokens"]
-_Key, _Value = TypeVar("_Key"), TypeVar("_Value")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class RegionsError(ValueError):
@@ -130,13 +131,16 @@ class SceneryEditor:
 
     Args:
         pipeline: of this thread.
+        is_measuring: exchange tokens alone of all regions, also of those that they do not tell of.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, *, is_measuring: bool = False) -> None:
+        encoder = pipeline.config.region_encoder
         self._pipeline = pipeline
-        self._regions = pipeline.config.region_encoder.regions
+        self._regions = encoder.regions
+        self._told = encoder.regions if is_measuring else encoder.told
         self._people: OrderedDict[str, Person] = OrderedDict()
-        self._scenes: OrderedDict[tuple[str | None, ...], Scene] = OrderedDict()
+        self._scenes: OrderedDict[tuple[str, ...], Scene] = OrderedDict()
 
     def edit(self, source: Source, scenery: Scenery) -> Source:
         """The source with parts of its scenery exchanged: use it as any other.
@@ -147,13 +151,13 @@ class SceneryEditor:
 
         Raises:
             RegionsError: hair, clothes or tokens are to be exchanged, and the model does not say
-                which of its slots they are.
+                which of its slots they are, or that tokens alone tell of them.
         """
         if scenery.is_empty:
             return source
         self._check(scenery)
         if scenery.way == "tokens":
-            return self._told(source, scenery)
+            return self._by_tokens(source, scenery)
         person = self._person(source)
         scene = self._worn(source, person, scenery)
         if scenery.background is not None:
@@ -173,8 +177,14 @@ class SceneryEditor:
                 "region_encoder.regions in its config.yaml does not name it; use a model whose "
                 "slots were taught regions"
             )
+        untold = [name for name in needed if name not in self._told]
+        if scenery.way == "tokens" and untold:
+            raise RegionsError(
+                f"the {untold[0]} cannot be swapped by tokens: those of this model tell too little "
+                "of it (region_encoder.told in its config.yaml); swap by pixels"
+            )
 
-    def _told(self, source: Source, scenery: Scenery) -> Source:
+    def _by_tokens(self, source: Source, scenery: Scenery) -> Source:
         """By tokens: what a donor gives is hidden, and the donor's token tells of it."""
         made = source
         if scenery.background is not None and not isinstance(scenery.background, Exchange):
@@ -215,12 +225,14 @@ class SceneryEditor:
         self, source: Source, person: Person, hair: Exchange | None, clothes: Exchange | None
     ) -> Scene:
         """The person in all of the donors' hair and clothes; asked for again, not made again."""
-        given = [one and self._person(one.donor) for one in (hair, clothes)]
-        if given == [None, None]:
+        donors = [None if one is None else one.donor for one in (hair, clothes)]
+        if all(donor is None for donor in donors):
             return person.scene
-        donors = (one and _face_of(one.donor) for one in (hair, clothes))
-        key = (_face_of(source), *donors)
-        scene = self._scenes.pop(key, None) or dress(person, hair=given[0], clothes=given[1])
+        key = tuple("" if one is None else _face_of(one) for one in (source, *donors))
+        scene = self._scenes.pop(key, None)
+        if scene is None:
+            of_hair, of_clothes = (None if one is None else self._person(one) for one in donors)
+            scene = dress(person, hair=of_hair, clothes=of_clothes)
         _keep(self._scenes, key, scene)
         return scene
 
@@ -276,7 +288,7 @@ def _face_of(source: Source) -> str:
     return f"{source.digest} {source.crop_box}"
 
 
-def _keep(kept: "OrderedDict[_Key, _Value]", key: _Key, value: _Value) -> None:
+def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
     """Put a value in as the newest, and the oldest out where there are too many."""
     kept[key] = value
     while len(kept) > _KEPT_SCENES:

@@ -17,7 +17,7 @@ from difffae.arrays import ImageU8, MapF32, MaskF32, Points3
 from difffae.face.crop import CropBox
 from difffae.face.facemesh import FACE_OVAL
 from difffae.face.parameters import FaceParameters
-from difffae.face.person_parts import Colour, Parts
+from difffae.face.person_parts import Colour, Parts, Plane
 from difffae.face.scene import Scene
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 
@@ -31,6 +31,7 @@ _SURE = 0.9  # of a part's mask
 _CHIN = 152  # of the mesh
 _WIDENS_OVER = (0.5, 1.7)  # below the chin [head units]: not the neckline
 _MOST_WIDENING = 1.7
+_HEM = 0.04  # of the picture's height: what is repeated where a body ends at its edge
 _LEAST = 1e-3
 
 Layer = tuple[NDArray[np.uint8], MaskF32]
@@ -128,7 +129,7 @@ def _without_hair(person: Person) -> Layer:
     unknown = cv2.erode((below > _SURE).astype(np.uint8), np.ones((5, 5))) == 0
     painted = cv2.inpaint(colours, unknown.astype(np.uint8), 3, cv2.INPAINT_TELEA)
     weight = _under(parts.hair, _BESIDE_HAIR)
-    covered = np.maximum(rest, parts.torso * np.clip(2 * parts.hair, 0, 1))
+    covered = rest + parts.torso * parts.hair
     enlarged = cv2.resize(painted, (width, height))
     mixed = cv2.blendLinear(enlarged, scene.person, weight, 1 - weight)
     return np.asarray(mixed, np.uint8), np.asarray(covered, np.float32)
@@ -155,6 +156,8 @@ def _moved(donor: Person, person: Person, *, body: bool = False) -> Person:
         body: whether it is for what is below the chin, which then reaches the picture's edges.
     """
     positions = _positions(donor, person, _widening(donor, person) if body else 1.0)
+    if body:
+        positions[..., 1] = _above_edge(positions[..., 1], donor.scene.matte.shape[0])
     no_map = np.empty(0, np.float32)
 
     def read(values: NDArray[np.float32], border: int) -> MaskF32:
@@ -164,7 +167,7 @@ def _moved(donor: Person, person: Person, *, body: bool = False) -> Person:
 
     parts = donor.parts
     colours = cv2.remap(
-        donor.scene.person, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        donor.scene.person, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return replace(
         donor,
@@ -223,6 +226,14 @@ def _widening(donor: Person, person: Person) -> float:
     is_cut = np.array([True, *((worn[:, side] > 0.5).any() for side in (0, -1))])
     needed = np.where(is_cut, reach[1] / np.maximum(reach[0], _LEAST), 1)
     return float(np.clip(needed.max(), 1, _MOST_WIDENING))
+
+
+def _above_edge(rows: Plane, height: int) -> Plane:
+    """Rows of a picture; below its lower edge, there and back over the last of it again."""
+    band = _HEM * height
+    past = np.maximum(rows - (height - 1), 0)
+    turned = np.abs((past + band) % (2 * band) - band)  # 0, up to the band, back to 0
+    return np.asarray(np.where(past > 0, height - 1 - turned, rows), np.float32)
 
 
 def _turn(donor: Person, person: Person) -> MapF32:

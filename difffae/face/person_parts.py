@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import BoolMask, ImageU8, MaskF32, MaskU8, Points3
@@ -21,7 +21,7 @@ _ROUNDS = 3  # of GrabCut
 _LEAST_SEED = 24  # pixels of a seed that colours can be learned from
 _SURE = 0.9  # of the person's mask
 # All in distances from the eyes to the chin:
-_CROWN = 0.35  # so far off the mesh, hair begins for certain: between them may be a forehead
+_CROWN = (0.35, 0.25, 0.15)  # so far off the mesh hair begins: between them may be a forehead
 _RIM = 0.1  # so far off the mesh, skin ends for certain
 _THROAT = 0.28  # half the width of what is no hair below the chin
 _NECK = (0.7, 1.1)  # half the width of a neck, and how far below the chin it is one
@@ -30,11 +30,12 @@ _DARKEST_NECK = np.float32(0.75)  # of the cheeks' colour
 _FADE = 0.25  # of the neck's borders
 _MOST_FALLEN = 0.7  # of what is below the chin: if all of it looks like hair, it is dark clothes
 _GUIDE = (0.008, 1e-4)  # of the guided filter: share of the longer side, variance
-_LEAST_SHARE = 1e-4
+_LEAST_SHARE = 1e-2
 _SCALP = 18.0  # distance of a crown's colour from the face's, under which it is a bald one [Lab]
 
 Plane = Float32[NDArray[np.float32], "h w"]
 Colour = Float32[NDArray[np.float32], " 3"]
+SmallMask = Bool[NDArray[np.bool_], "small_h small_w"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ def _place(points: Points3, size: tuple[int, int]) -> _Place:
 
 def _hair(image: ImageU8, person: MaskF32, place: _Place) -> BoolMask:
     is_head = (place.under < 0) & ~_near(place.oval, _RIM * place.unit)
-    crown = (place.below < 0) & ~_near(place.oval, _CROWN * place.unit) & (person > _SURE)
+    crown = _crown(person, place)
     if crown.sum() < _LEAST_SEED:
         return is_head & (place.below < 0) & (person > 0.5)
     seeds = np.full(person.shape, cv2.GC_PR_BGD, np.uint8)
@@ -173,6 +174,16 @@ def _hair(image: ImageU8, person: MaskF32, place: _Place) -> BoolMask:
     hair = _held(_cut(image, seeds), crown)
     fallen, below = hair & (place.under > 0), (person > 0.5) & (place.under > 0)
     return hair & (place.under <= 0) if fallen.sum() > _MOST_FALLEN * below.sum() else hair
+
+
+def _crown(person: MaskF32, place: _Place) -> BoolMask:
+    """What is hair for certain: as far off the mesh as there is enough of it."""
+    crown = np.zeros(person.shape, bool)
+    for reach in _CROWN:
+        crown = (place.below < 0) & ~_near(place.oval, reach * place.unit) & (person > _SURE)
+        if crown.sum() >= _LEAST_SEED:
+            break
+    return crown
 
 
 def _skin(image: ImageU8, person: MaskF32, place: _Place, hair: BoolMask) -> BoolMask:
@@ -197,7 +208,7 @@ def _cut(image: ImageU8, seeds: MaskU8) -> BoolMask:
     seeds = seeds.copy()
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(image, seeds, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, seeds, (0, 0, 0, 0), *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
     return _opened(found, 3)
 
@@ -216,7 +227,7 @@ def _held(mask: BoolMask, start: BoolMask) -> BoolMask:
 
 
 def _shared(
-    picture: ImageU8, matte: MaskF32, hair: BoolMask, skin: BoolMask, clothes: BoolMask
+    picture: ImageU8, matte: MaskF32, hair: SmallMask, skin: SmallMask, clothes: SmallMask
 ) -> dict[str, MaskF32]:
     """What is left of the matte, shared out at the picture's own size, along its own edges.
 
@@ -235,7 +246,7 @@ def _shared(
         plane = (nearest == number).astype(np.float32)
         soft = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
         followed = cv2.ximgproc.guidedFilter(guide, soft, radius, _GUIDE[1])
-        shares.append(np.clip(followed, _LEAST_SHARE, 1))
+        shares.append(np.clip(followed, _LEAST_SHARE, 1) ** 2)
     total = np.sum(shares, axis=0)
     return {
         name: np.asarray(matte * share / total, np.float32)
@@ -254,7 +265,7 @@ def _above_chin(place: _Place) -> MaskF32:
     return np.asarray(np.clip(-place.under / _FADE + 0.5, 0, 1), np.float32)
 
 
-def _torso(worn: BoolMask, size: tuple[int, int]) -> MaskF32:
+def _torso(worn: SmallMask, size: tuple[int, int]) -> MaskF32:
     """The convex hull of the clothes: under hair that hangs over them there are clothes too."""
     hull = np.zeros(worn.shape, np.float32)
     seen = np.argwhere(_opened(worn, 3))[:, ::-1].astype(np.int32)

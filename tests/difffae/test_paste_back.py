@@ -1,5 +1,7 @@
 """The edited crop laid back into the portrait."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -136,3 +138,16 @@ def test_the_edit_fades_at_borders_inside_the_portrait_and_not_at_its_own() -> N
     assert 50 < row[99] < 80
     assert (np.diff(row[90:100]) <= 0).all()
     assert row[90] == 200
+
+
+def test_where_the_condition_is_hidden_the_networks_picture_is_shown_whatever_alpha_says() -> None:
+    hidden = np.zeros((SMALL, SMALL), np.float32)
+    hidden[:, : SMALL // 2] = 1
+    image = np.full((SMALL, SMALL, 3), 200, np.uint8)
+    told = replace(condition(np.full((SMALL, SMALL, 3), 128, np.uint8)), hidden=hidden)
+    portrait = np.full((LARGE, LARGE, 3), 30, np.uint8)
+    patch, edited = paste_back(made(image, 0.0), told, person_mask(), layers(portrait))
+    assert (patch[10:-10, 10 : LARGE // 2 - 10] == 200).all()
+    assert (patch[10:-10, LARGE // 2 + 10 : -10] == 30).all()
+    assert edited[10, 10] == 1
+    assert edited[10, -10] < 0.01
