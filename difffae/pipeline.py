@@ -33,6 +33,7 @@ from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
 from difffae.generator import Generator, Sampling
 from difffae.hidden import HiddenRegions, hide_in_condition
 from difffae.paste_back import lay_into, paste_back
+from difffae.slot_overlay import SlotView, show_slots
 from difffae.source import Source as Source
 from difffae.source import digest_of, hide, redress
 from difffae.stream import Prepared as Prepared
@@ -199,6 +200,8 @@ class Pipeline:
         generated = self._generator.decode(left.latent, condition)
         patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
         image, mask = lay_into(source.image, patch, edited, source.crop_box)
+        if controls.shows_slots:
+            image = show_slots(image, self._slots_of(source), condition)
         return Reenacted(
             image=image,
             mask=mask,
@@ -312,6 +315,10 @@ class Pipeline:
             smoothing=SmoothingConfig.of(controls.smoothing),
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
+
+    def _slots_of(self, source: Source) -> SlotView:
+        names = self.config.region_encoder.regions
+        return SlotView(masks=source.tokens.slot_masks, names=names, box=source.crop_box)
 
     def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
         if not controls.edit.moves_face:
