@@ -28,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from difffae.arrays import ImageU8, MaskF32, Points3, SquareU8
+from difffae.arrays import ImageU8, MaskF32, MaskU8, Points3, SquareU8
 from difffae.controls import Controls
 from difffae.data.split import first_frame, read_clips
 from difffae.face.crop import crop
@@ -215,7 +215,7 @@ def _scenery(region: str, way: str, donor: Source) -> Scenery:
     return Scenery(**named, way="pixels" if way == "pixels" else "tokens")
 
 
-def _outside(inside: MaskF32) -> ImageU8:
+def _outside(inside: MaskF32) -> MaskU8:
     return np.asarray(np.where(inside > 0.5, 0, 255), np.uint8)
 
 
