@@ -2,8 +2,8 @@
 
 The donor is moved onto the portrait's head as the renderer moves hair (`surroundings`): turned in
 depth with the skull, met at the border of the face, upright below the chin. What the portrait's own
-hair or clothes hid is filled from the donor's skin, in the portrait's colour, and from what lies
-around. The networks are then shown the result as they are shown any portrait.
+hair or clothes hid is filled with the portrait's own skin where the donor shows some, else from what
+lies around. The networks are then shown the result as they are shown any portrait.
 """
 
 from dataclasses import dataclass, replace
@@ -32,6 +32,7 @@ _CHIN = 152  # of the mesh
 _WIDENS_OVER = (0.5, 1.7)  # below the chin [head units]: not the neckline
 _MOST_WIDENING = 1.7
 _HEM = 0.04  # of the picture's height: what is repeated where a body ends at its edge
+_LEAST_SEEN = 30  # pixels of skin, so shrunken, that colours can be spread from
 _LEAST = 1e-3
 
 Layer = tuple[NDArray[np.uint8], MaskF32]
@@ -73,16 +74,14 @@ def dress(person: Person, *, hair: Person | None = None, clothes: Person | None 
         body = [_without_hair(person)] if hair is not None else [(own, scene.matte)]
     else:
         theirs = _moved(_uncovered(clothes), person, body=True)
-        # Cheeks alone miss the shade under a chin, necks alone take it for another skin.
-        tones = (np.sqrt(one.colour * one.neck_colour) for one in (theirs.parts, parts))
-        skin = _recoloured(theirs.scene.person, *tones)
         below = 1 - parts.head
+        skin = _spread_skin(person, parts.skin * below, parts.neck_colour)
         worn = theirs.parts.clothes * below
         body = [(skin, theirs.parts.skin * below), (own, head), (theirs.scene.person, worn)]
     if hair is None:
         top = [(own, parts.hair + parts.face)] if clothes is not None else []
     else:
-        top = _hair_layers(_moved(hair, person), parts, own)
+        top = _hair_layers(_moved(hair, person), person)
     return _laid(scene, [*body, *top])
 
 
@@ -95,17 +94,34 @@ def mix(scenes: list[tuple[Scene, float]]) -> Scene:
     return _scene_of(scenes[0][0], np.asarray(shown, np.float32), np.asarray(matte, np.float32))
 
 
-def _hair_layers(theirs: Person, parts: Parts, own: ImageU8) -> list[Layer]:
-    """The donor's skin where hair was, the own face and ears, and the donor's hair over all."""
+def _hair_layers(theirs: Person, person: Person) -> list[Layer]:
+    """Skin where hair was and the donor shows some, the own face, the donor's hair over all."""
+    parts, own = person.parts, person.scene.person
     bared = _under(parts.hair, _UNDER_HAIR)
     head = np.clip(theirs.parts.skin + theirs.parts.face, 0, 1) * bared * parts.head
-    skin = _recoloured(theirs.scene.person, theirs.parts.colour, parts.colour)
-    hair = skin if theirs.parts.is_bald else theirs.scene.person
+    skin = _spread_skin(person, (parts.skin + parts.face) * parts.head, parts.colour)
+    hair = theirs.scene.person
+    if theirs.parts.is_bald:
+        hair = _recoloured(hair, theirs.parts.colour, parts.colour)
     return [
         (skin, np.asarray(head, np.float32)),
         (own, parts.skin * parts.head + parts.face),
         (hair, theirs.parts.hair),
     ]
+
+
+def _spread_skin(person: Person, known: MaskF32, colour: Colour) -> NDArray[np.uint8]:
+    """The person's own skin, from where it is seen to everywhere; plain where little is seen."""
+    height, width = known.shape
+    small = (max(width // _SHRINK, 1), max(height // _SHRINK, 1))
+    seen = cv2.resize(known, small, interpolation=cv2.INTER_AREA) > _SURE
+    colours = cv2.resize(person.scene.person, small, interpolation=cv2.INTER_AREA)
+    if seen.sum() < _LEAST_SEEN:
+        colours[:] = np.rint(colour)
+    else:
+        unknown = (~seen).astype(np.uint8)
+        colours = np.asarray(cv2.inpaint(colours, unknown, 3, cv2.INPAINT_TELEA), np.uint8)
+    return np.asarray(cv2.resize(colours, (width, height)), np.uint8)
 
 
 def _under(hair: MaskF32, reach: float) -> MaskF32:
