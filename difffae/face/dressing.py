@@ -2,8 +2,8 @@
 
 The donor is moved onto the portrait's head as the renderer moves hair (`surroundings`): turned in
 depth with the skull, met at the border of the face, upright below the chin. What the portrait's own
-hair or clothes hid is filled with the portrait's own skin where the donor shows some, else from what
-lies around. The networks are then shown the result as they are shown any portrait.
+hair or clothes hid is filled with the portrait's own skin where the donor shows some, else from
+what lies around. The networks are then shown the result as they are shown any portrait.
 """
 
 from dataclasses import dataclass, replace
