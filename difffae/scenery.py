@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32
 from difffae.face.dressing import Person, dress, mix
+from difffae.face.parameters import matrix
 from difffae.face.person_parts import take_parts
 from difffae.face.scene import Scene, before, cover, take_scene
 from difffae.hidden import HiddenRegions, regions_of
@@ -23,6 +24,7 @@ from difffae.paste_back import border_weight
 from difffae.pipeline import Pipeline, Source
 
 MAX_BLUR_PX = 100.0
+MAX_APART_DEG = 40.0  # how far apart heads may look that exchange hair
 _KEPT_SCENES = 8
 _SHRUNKEN_SPREAD_PX = 4.0  # of a blur after shrinking: what is lost by that is far below it
 
@@ -31,8 +33,8 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class RegionsError(ValueError):
-    """A model whose slots are not regions is asked to exchange them."""
+class SwapError(ValueError):
+    """A swap that cannot be made: with this model, or between these two heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +152,9 @@ class SceneryEditor:
             scenery: what to exchange.
 
         Raises:
-            RegionsError: hair, clothes or tokens are to be exchanged, and the model does not say
-                which of its slots they are, or that tokens alone tell of them.
+            SwapError: hair, clothes or tokens are to be exchanged, and the model does not say
+                which of its slots they are, or that tokens alone tell of them; or the head whose
+                hair is wanted is seen from another side.
         """
         if scenery.is_empty:
             return source
@@ -172,14 +175,14 @@ class SceneryEditor:
             needed = list(scenery.exchanges)
         missing = [name for name in needed if name not in self._regions]
         if missing:
-            raise RegionsError(
+            raise SwapError(
                 f"the {missing[0]} cannot be swapped: this model's slots are not regions, for "
                 "region_encoder.regions in its config.yaml does not name it; use a model whose "
                 "slots were taught regions"
             )
         untold = [name for name in needed if name not in self._told]
         if scenery.way == "tokens" and untold:
-            raise RegionsError(
+            raise SwapError(
                 f"the {untold[0]} cannot be swapped by tokens: those of this model tell too little "
                 "of it (region_encoder.told in its config.yaml); swap by pixels"
             )
@@ -232,6 +235,8 @@ class SceneryEditor:
         scene = self._scenes.pop(key, None)
         if scene is None:
             of_hair, of_clothes = (None if one is None else self._person(one) for one in donors)
+            if of_hair is not None:
+                _check_sides(person, of_hair)
             scene = dress(person, hair=of_hair, clothes=of_clothes)
         _keep(self._scenes, key, scene)
         return scene
@@ -281,6 +286,17 @@ class SceneryEditor:
         mixed = whole.copy()
         mixed[rows, columns] = weight * nearer + (1 - weight) * whole[rows, columns]
         return np.clip(mixed, 0, 1).astype(np.float32)
+
+
+def _check_sides(person: Person, donor: Person) -> None:
+    """Refuse hair that is seen from another side: what is to be shown of it, nobody has seen."""
+    ahead = [matrix(one.face.rotation)[:, 2] for one in (person, donor)]
+    apart = float(np.degrees(np.arccos(np.clip(ahead[0] @ ahead[1], -1, 1))))
+    if apart > MAX_APART_DEG:
+        raise SwapError(
+            f"the hair cannot be swapped: both heads are turned {apart:.0f} degrees apart, expected "
+            f"up to {MAX_APART_DEG:g}; use a picture whose head looks the same way"
+        )
 
 
 def _face_of(source: Source) -> str:

@@ -41,7 +41,7 @@ _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"}
 def make_dresser(reenactor: Reenactor) -> Dresser:
     """A dresser that uses this model, and so is for the same thread."""
     from difffae.pipeline import Pipeline
-    from difffae.scenery import Blur, Colour, Exchange, RegionsError, Scenery, SceneryEditor
+    from difffae.scenery import Blur, Colour, Exchange, SwapError, Scenery, SceneryEditor
 
     editor = SceneryEditor(cast(Pipeline, reenactor))
 
@@ -75,7 +75,7 @@ def make_dresser(reenactor: Reenactor) -> Dresser:
         )
         try:
             return editor.edit(source, scenery)
-        except RegionsError as error:
+        except SwapError as error:
             raise ControlError(_first_line(error)) from error
 
     return dress

@@ -1,10 +1,11 @@
 """Does a swap do what it says: `python -m difffae.metrics.swap`; portraits in, tables out.
 
 Portraits of different people in pairs, one the source, one the donor. For hair, clothes and
-background, by pixels and by tokens, with the head as it is and turned: inside the region, how much
-nearer the donor the output is than the unswapped one; outside of it, PSNR against the unswapped
-output. The region is the source's own and, of hair and clothes, the donor's laid over it. A region
-that is hidden while its own token stays is the control: what it gains, no token has told.
+background, by pixels and by tokens, with the head as it is and turned: inside, how much nearer the
+donor the output is than the unswapped one; outside, PSNR against the unswapped output. Inside is
+where the donor's hair or clothes lie, the donor laid over the output by five points; outside is
+where neither the source's region is nor the donor's. A region that is hidden while its own token
+stays is the control: what it gains, no token has told.
 
 Last, how well slot masks fit the segmentation: intersection over union of hair and background,
 MediaPipe's selfie segmentation telling person from background and the mesh telling hair and head
@@ -46,7 +47,7 @@ from difffae.metrics.landmarks import LandmarkMeter
 from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.metrics.slots import TaughtFigures, taught_figures
 from difffae.pipeline import Pipeline, Source
-from difffae.scenery import Exchange, Scenery, SceneryEditor
+from difffae.scenery import Exchange, Scenery, SceneryEditor, SwapError
 
 PLANES = {"hair": HEAD, "clothes": BODY, "background": BACKGROUND}
 WAYS = ("pixels", "tokens", "own token")
@@ -64,10 +65,9 @@ class SwapFigures:
 
     Attributes:
         region, way: which.
-        fall: share by which the feature distance to the donor falls inside the region, the donor
-            laid over the output by the five points.
-        fall_anywhere: the same of features averaged over the region, wherever in it they are.
-        outside_db: PSNR against the unswapped output outside the region.
+        fall: share by which the feature distance to the donor falls inside.
+        fall_anywhere: the same of features averaged over the inside, wherever in it they are.
+        outside_db: PSNR against the unswapped output outside.
     """
 
     region: str
@@ -84,14 +84,14 @@ class _Case:
     Attributes:
         plain: the unswapped output.
         donor: laid over it.
-        inside: 1 in the region.
-        of_donor: 1 where the donor's picture shows the donor's region.
+        inside: 1 where the donor's hair or clothes lie; of a background, the source's own.
+        either: 1 where the source's or the donor's region is.
     """
 
     plain: SquareU8
     donor: SquareU8
     inside: MaskF32
-    of_donor: MaskF32
+    either: MaskF32
 
 
 class SwapMeter:
@@ -104,13 +104,20 @@ class SwapMeter:
         self._distance = distance
         self._landmarks = LandmarkMeter()
         self._size = pipeline.config.image_size
+        self.left_out: list[str] = []
 
     def measure(
         self, source: Source, donor: Source
     ) -> Iterator[tuple[SwapFigures, dict[str, SquareU8]]]:
         """Each region and way at each pose: its figures, and what they were read from."""
         for region in PLANES:
-            swapped = {way: self._editor.edit(source, _scenery(region, way, donor)) for way in WAYS}
+            try:
+                swapped = {
+                    way: self._editor.edit(source, _scenery(region, way, donor)) for way in WAYS
+                }
+            except SwapError as error:
+                self.left_out.append(str(error))
+                continue
             for yaw in _YAWS:
                 controls = Controls(edit=Edit(yaw=yaw))
                 case = self._case(region, source, donor, controls)
@@ -125,7 +132,7 @@ class SwapMeter:
                         way=way,
                         fall=1 - after[0] / max(before[0], 1e-9),
                         fall_anywhere=1 - after[1] / max(before[1], 1e-9),
-                        outside_db=psnr_db(output, case.plain, _outside(case.inside)),
+                        outside_db=psnr_db(output, case.plain, _outside(case.either)),
                     )
                     yield figures, {"source": case.plain, "donor": case.donor, way: output}
 
@@ -141,39 +148,43 @@ class SwapMeter:
         return crop(image, source.crop_box, self._size)
 
     def _case(self, region: str, source: Source, donor: Source, controls: Controls) -> _Case | None:
-        """None where no face is found in the unswapped output."""
+        """None where the unswapped output shows no face, or the donor nothing of the region."""
         plain = self._shown(source, controls)
         points = self._landmarks.points(plain)
         if points is None:
             return None
-        own = self._region(region, plain, points)
         theirs = crop(donor.image, donor.crop_box, self._size)
+        own = self._region(region, plain, points)
         of_donor = self._region(region, theirs, donor.points)
         if region == "background":  # which does not move with the face
             height, width = source.image.shape[:2]
             scene = take_scene(donor.image, self._pipeline.segment(donor.image))
             placed = crop(cover(scene.plate, height, width), source.crop_box, self._size)
-            return _Case(plain=plain, donor=placed, inside=own, of_donor=own)
+            return _Case(plain=plain, donor=placed, inside=own[0], either=own[0])
         matrix = similarity(five_points(donor.points), five_points(points))
         size = (self._size, self._size)
         laid = cv2.warpAffine(theirs, matrix, size, borderMode=cv2.BORDER_REPLICATE)
-        moved = cv2.warpAffine(of_donor, matrix, size)
+        worn, around = (cv2.warpAffine(each, matrix, size) for each in of_donor)
+        if not (worn > 0.5).any():
+            return None
         return _Case(
             plain=plain,
             donor=np.asarray(laid, np.uint8),
-            inside=np.maximum(own, np.asarray(moved, np.float32)),
-            of_donor=np.asarray(moved, np.float32),
+            inside=np.asarray(worn, np.float32),
+            either=np.maximum(own[1], np.asarray(around, np.float32)),
         )
 
-    def _region(self, region: str, image: SquareU8, points: Points3) -> MaskF32:
-        """1 in a region of a crop; hair goes on below the chin as far as its colours do."""
+    def _region(self, region: str, image: SquareU8, points: Points3) -> tuple[MaskF32, MaskF32]:
+        """1 where hair or clothes are, and where the slot's region is or these."""
         person = self._pipeline.segment(image)
         plane = regions_of(person, points)[..., PLANES[region]]
         if region == "background":
-            return np.asarray(plane > 0.5, np.float32)
-        hair = take_parts(image, person, points).hair
-        both = np.maximum(plane, hair) if region == "hair" else plane
-        return np.asarray(both > 0.5, np.float32)
+            both = np.asarray(plane > 0.5, np.float32)
+            return both, both
+        parts = take_parts(image, person, points)
+        worn = parts.hair if region == "hair" else parts.clothes
+        either = np.maximum(plane, worn) > 0.5
+        return np.asarray(worn > 0.5, np.float32), np.asarray(either, np.float32)
 
     @torch.inference_mode()
     def _distances(self, output: SquareU8, case: _Case) -> tuple[float, float]:
@@ -182,10 +193,10 @@ class SwapMeter:
         ours, theirs = (self._distance.features(picture) for picture in given)
         at_place = anywhere = 0.0
         for one, other in zip(ours, theirs, strict=True):
-            inside, of_donor = (_weights(m, one.shape[-2:]) for m in (case.inside, case.of_donor))
+            inside = _weights(case.inside, one.shape[-2:])
             apart = (one - other).square().sum(1)[0]
             at_place += float((apart * inside).sum())
-            means = (one[0] * inside).sum((1, 2)) - (other[0] * of_donor).sum((1, 2))
+            means = ((one[0] - other[0]) * inside).sum((1, 2))
             anywhere += float(means.square().sum())
         return at_place, anywhere
 
@@ -215,8 +226,8 @@ def _scenery(region: str, way: str, donor: Source) -> Scenery:
     return Scenery(**named, way="pixels" if way == "pixels" else "tokens")
 
 
-def _outside(inside: MaskF32) -> MaskU8:
-    return np.asarray(np.where(inside > 0.5, 0, 255), np.uint8)
+def _outside(either: MaskF32) -> MaskU8:
+    return np.asarray(np.where(either > 0.5, 0, 255), np.uint8)
 
 
 def _weights(mask: MaskF32, size: torch.Size) -> Tensor:
@@ -301,6 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meter = SwapMeter(pipeline, distance)
         sources = _encoded(pipeline, images, errors)
         found, grids = _measured(meter, sources, errors)
+        for sentence in meter.left_out:
+            errors.print(f"left out: {sentence}", markup=False, highlight=False)
         report(given.output, means(found), meter.slots(sources), grids)
     except (ValueError, OSError) as error:
         errors.print(str(error), style="red", markup=False, highlight=False)

@@ -12,7 +12,7 @@ from difffae.face.portrait_regions import HEAD
 from difffae.hidden import GREY, HiddenRegions, hide_in_condition, hide_in_source, regions_of
 from difffae.model.hiding import UNKNOWN
 from difffae.pipeline import Pipeline, Source
-from difffae.scenery import Colour, Exchange, RegionsError, Scenery, SceneryEditor
+from difffae.scenery import Colour, Exchange, SwapError, Scenery, SceneryEditor
 from scripted_pipeline import CONTROLS, HEIGHT, MARGIN, driver_frame
 
 REGIONS = ("face", "hair", "clothes", "background")
@@ -196,7 +196,7 @@ def test_a_model_without_regions_swaps_backgrounds_and_nothing_else(
         Scenery(clothes=exchange),
         Scenery(background=exchange, way="tokens"),
     ):
-        with pytest.raises(RegionsError, match="cannot be swapped: this model's slots are not"):
+        with pytest.raises(SwapError, match="cannot be swapped: this model's slots are not"):
             editor.edit(source, scenery)
 
 
@@ -204,7 +204,7 @@ def test_tokens_that_tell_nothing_are_refused_but_for_measuring(
     speaking: Callable[..., Pipeline], source: Source, donor: Source
 ) -> None:
     silent, scenery = speaking(regions=REGIONS), Scenery(hair=Exchange(donor=donor), way="tokens")
-    with pytest.raises(RegionsError, match=r"the hair cannot be swapped by tokens: .*by pixels"):
+    with pytest.raises(SwapError, match=r"the hair cannot be swapped by tokens: .*by pixels"):
         SceneryEditor(silent).edit(source, scenery)
     assert SceneryEditor(silent, is_measuring=True).edit(source, scenery).hidden is not None
 
@@ -216,3 +216,15 @@ def test_a_background_by_tokens_is_painted_all_over_the_crop(
     shown = regional.still(told, CONTROLS)
     assert shown.mask[HEIGHT // 2, MARGIN + 40] == 255
     assert regional.still(source, CONTROLS).mask[20, MARGIN + 30] == 0
+
+
+def test_hair_seen_from_another_side_is_refused(
+    editor: SceneryEditor, source: Source, donor: Source
+) -> None:
+    fitted = donor.face.fitted
+    turned = replace(fitted.parameters, rotation=np.array([0, 0.9, 0], np.float32))
+    face = replace(donor.face, fitted=replace(fitted, parameters=turned))
+    aside = replace(donor, face=face, digest="aside")
+    with pytest.raises(SwapError, match=r"turned 5\d degrees apart, expected up to 40; use a pict"):
+        editor.edit(source, Scenery(hair=Exchange(donor=aside)))
+    editor.edit(source, Scenery(clothes=Exchange(donor=aside)))

@@ -10,7 +10,7 @@ from PIL import Image
 from difffae.face.mediapipe import MediaPipeTracker
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError, pick_face
 from difffae.runtime import RuntimeName
-from difffae.scenery import Blur, RegionsError
+from difffae.scenery import Blur, SwapError
 from streamer.controls import LiveControls
 from streamer.engine import (
     EngineSettings,
@@ -143,7 +143,7 @@ class Told:
 
     def edit(self, source: object, scenery: object) -> object:
         if self.refusal:
-            raise RegionsError(self.refusal)
+            raise SwapError(self.refusal)
         self.seen.append(scenery)
         return source
 
