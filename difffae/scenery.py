@@ -294,7 +294,7 @@ def _check_sides(person: Person, donor: Person) -> None:
     apart = float(np.degrees(np.arccos(np.clip(ahead[0] @ ahead[1], -1, 1))))
     if apart > MAX_APART_DEG:
         raise SwapError(
-            f"the hair cannot be swapped: both heads are turned {apart:.0f} degrees apart, expected "
+            f"the hair cannot be swapped: both heads look {apart:.0f} degrees apart, expected "
             f"up to {MAX_APART_DEG:g}; use a picture whose head looks the same way"
         )
 

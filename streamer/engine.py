@@ -41,7 +41,7 @@ _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"}
 def make_dresser(reenactor: Reenactor) -> Dresser:
     """A dresser that uses this model, and so is for the same thread."""
     from difffae.pipeline import Pipeline
-    from difffae.scenery import Blur, Colour, Exchange, SwapError, Scenery, SceneryEditor
+    from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor, SwapError
 
     editor = SceneryEditor(cast(Pipeline, reenactor))
 

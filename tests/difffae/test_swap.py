@@ -12,7 +12,7 @@ from difffae.face.portrait_regions import HEAD
 from difffae.hidden import GREY, HiddenRegions, hide_in_condition, hide_in_source, regions_of
 from difffae.model.hiding import UNKNOWN
 from difffae.pipeline import Pipeline, Source
-from difffae.scenery import Colour, Exchange, SwapError, Scenery, SceneryEditor
+from difffae.scenery import Colour, Exchange, Scenery, SceneryEditor, SwapError
 from scripted_pipeline import CONTROLS, HEIGHT, MARGIN, driver_frame
 
 REGIONS = ("face", "hair", "clothes", "background")
@@ -225,6 +225,6 @@ def test_hair_seen_from_another_side_is_refused(
     turned = replace(fitted.parameters, rotation=np.array([0, 0.9, 0], np.float32))
     face = replace(donor.face, fitted=replace(fitted, parameters=turned))
     aside = replace(donor, face=face, digest="aside")
-    with pytest.raises(SwapError, match=r"turned 5\d degrees apart, expected up to 40; use a pict"):
+    with pytest.raises(SwapError, match=r"look 5\d degrees apart, expected up to 40; use a pict"):
         editor.edit(source, Scenery(hair=Exchange(donor=aside)))
     editor.edit(source, Scenery(clothes=Exchange(donor=aside)))
