@@ -79,7 +79,8 @@ def dress(person: Person, *, hair: Person | None = None, clothes: Person | None 
         worn = theirs.parts.clothes * below
         body = [(skin, theirs.parts.skin * below), (own, head), (theirs.scene.person, worn)]
     if hair is None:
-        top = [(own, parts.hair + parts.face)] if clothes is not None else []
+        above = parts.hair + parts.face + parts.skin * parts.head
+        top = [(own, above)] if clothes is not None else []
     else:
         top = _hair_layers(_moved(hair, person), person)
     return _laid(scene, [*body, *top])

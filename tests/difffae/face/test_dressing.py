@@ -64,6 +64,12 @@ def test_clothes_are_the_donors_and_all_else_the_persons(own: Person, dark: Pers
     assert near(colour_at(scene, 0, -1.9), BROWN)
 
 
+def test_above_the_chin_other_clothes_change_nothing(own: Person, dark: Person) -> None:
+    scene, plain = dress(own, clothes=dark), dress(own)
+    above = own.parts.head > 0.99
+    assert np.abs(scene.picture[above].astype(int) - plain.picture[above]).max() <= 2
+
+
 def test_both_at_once_are_of_both_donors(own: Person, dark: Person, model: FaceMeshModel) -> None:
     scene = dress(own, hair=drawn_person(model, LONG), clothes=dark)
     assert near(colour_at(scene, 1.35, 2.0), BROWN)
