@@ -28,6 +28,7 @@ class Controls:
         light: whose light the face is shown in: the portrait's own, or the driver's.
         lamp: blended into that light; see `lamp_of` for presets.
         edit: attributes from elsewhere than the driver, and by number.
+        shows_slots: tint the result by the source's slots, and name them.
         num_steps: sampler steps.
         seed: of the noise, which is the same for every frame.
         warm_start: how a frame starts from the last one's latent; None: each from pure noise.
@@ -45,6 +46,7 @@ class Controls:
     light: Light = "source"
     lamp: Lamp = field(default_factory=Lamp)
     edit: Edit = field(default_factory=Edit)
+    shows_slots: bool = False
     num_steps: int = 1
     seed: int = 0
     warm_start: WarmStart | None = None

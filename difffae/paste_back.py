@@ -45,11 +45,13 @@ def paste_back(
         patch = cv2.resize(generated.image, (size, size), interpolation=cv2.INTER_CUBIC)
         return np.asarray(patch, np.uint8), np.ones((size, size), np.float32)
     edited = _around(np.maximum(condition.person_mask, source))
+    if condition.hidden is not None:
+        edited = np.maximum(edited, condition.hidden)
     if size == generated.image.shape[0]:
         return generated.image, edited
     full, _ = compose(layers, condition.warp)
     own = cv2.resize(_own_pixels(generated, condition), (size, size))
-    alpha = _enlarged(generated.alpha, size)
+    alpha = _enlarged(_painted(generated.alpha, condition), size)
     patch = cv2.blendLinear(own, full, alpha, 1 - alpha)
     return np.asarray(patch, np.uint8), _enlarged(edited, size)
 
@@ -71,10 +73,18 @@ def lay_into(
 
 
 def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
-    """What the networks painted, before the condition was mixed in; any colour elsewhere."""
-    alpha = generated.alpha[..., None]
+    """What the networks painted, before the condition was mixed in; any colour elsewhere.
+
+    Where the condition is hidden there is nothing that could be taken out again.
+    """
+    alpha = _painted(generated.alpha, condition)[..., None]
     own = (generated.image - (1 - alpha) * condition.composite) / np.maximum(alpha, _LEAST_ALPHA)
     return np.asarray(np.clip(np.rint(own), 0, 255), np.uint8)
+
+
+def _painted(alpha: MaskF32, condition: Condition) -> MaskF32:
+    """Whose pixels to show: the networks' wherever they were not shown the portrait's."""
+    return alpha if condition.hidden is None else np.maximum(alpha, condition.hidden)
 
 
 def _around(person: MaskF32) -> MaskF32:

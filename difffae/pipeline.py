@@ -31,9 +31,11 @@ from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import full_layers
 from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
 from difffae.generator import Generator, Sampling
+from difffae.hidden import HiddenRegions, hide_in_condition
 from difffae.paste_back import lay_into, paste_back
+from difffae.slot_overlay import SlotView, show_slots
 from difffae.source import Source as Source
-from difffae.source import digest_of, redress
+from difffae.source import digest_of, hide, redress
 from difffae.stream import Prepared as Prepared
 from difffae.stream import Reenacted as Reenacted
 from difffae.stream import StreamState as StreamState
@@ -107,6 +109,10 @@ class Pipeline:
     def redress(self, source: Source, scene: Scene) -> Source:
         """The same face in another scene of the portrait's size; identity and light stay."""
         return redress(source, scene, self._generator, self.config.image_size)
+
+    def hide(self, source: Source, hidden: HiddenRegions) -> Source:
+        """The same source with regions that its slot tokens alone tell the networks of."""
+        return hide(source, hidden, self._generator, self.config.image_size)
 
     def open_stream(self, source: Source, controls: Controls) -> StreamState:
         """The state before the first frame."""
@@ -194,6 +200,8 @@ class Pipeline:
         generated = self._generator.decode(left.latent, condition)
         patch, edited = paste_back(generated, condition, source.face.layers.person, source.layers)
         image, mask = lay_into(source.image, patch, edited, source.crop_box)
+        if controls.shows_slots:
+            image = show_slots(image, self._slots_of(source), condition)
         return Reenacted(
             image=image,
             mask=mask,
@@ -275,7 +283,8 @@ class Pipeline:
             shown: the face, in the pixels of the source's crop at the model's size.
             lighting: as `Rig.lighting` reads it.
         """
-        return self.rig.condition(source.face, shown, lighting)
+        condition = self.rig.condition(source.face, shown, lighting)
+        return condition if source.hidden is None else hide_in_condition(condition, source.hidden)
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
         """The networks alone: the generated crop of a condition."""
@@ -306,6 +315,10 @@ class Pipeline:
             smoothing=SmoothingConfig.of(controls.smoothing),
         )
         return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
+
+    def _slots_of(self, source: Source) -> SlotView:
+        names = self.config.region_encoder.regions
+        return SlotView(masks=source.tokens.slot_masks, names=names, box=source.crop_box)
 
     def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
         if not controls.edit.moves_face:

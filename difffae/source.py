@@ -12,6 +12,7 @@ from difffae.face.renderer import Layers
 from difffae.face.scene import Scene, scene_layers
 from difffae.face.source_face import SourceFace
 from difffae.generator import Generator, SourceTokens
+from difffae.hidden import HiddenRegions, hide_in_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Source:
         layers: the crop's layers at (up to) its own resolution.
         tokens: what the networks keep of it.
         digest: SHA-256 of the portrait's pixels.
+        hidden: regions that slot tokens alone tell of, see `difffae.scenery`; None: none.
     """
 
     image: ImageU8
@@ -35,6 +37,7 @@ class Source:
     layers: Layers
     tokens: SourceTokens
     digest: str
+    hidden: HiddenRegions | None = None
 
 
 def digest_of(image: ImageU8) -> str:
@@ -65,3 +68,17 @@ def redress(source: Source, scene: Scene, generator: Generator, size: int) -> So
         tokens=replace(tokens, identity=source.tokens.identity),
         digest=digest_of(scene.picture),
     )
+
+
+def hide(source: Source, hidden: HiddenRegions, generator: Generator, size: int) -> Source:
+    """The same source with regions that the networks see nothing of.
+
+    Args:
+        source: the portrait, encoded.
+        hidden: the regions.
+        generator: encodes what is left.
+        size: of the model's crops [px].
+    """
+    left = hide_in_source(crop(source.image, source.crop_box, size), hidden)
+    tokens = replace(source.tokens, latent=generator.encode_latent(left))
+    return replace(source, tokens=tokens, hidden=hidden)

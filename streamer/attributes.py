@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
 
-Place = Literal["pose", "expression", "gaze", "shape", "camera", "light", "background"]
+Place = Literal[
+    "pose", "expression", "gaze", "shape", "camera", "light", "background", "hair", "clothes",
+]  # fmt: skip
 PLACES: tuple[Place, ...] = get_args(Place)
 MOVING: tuple[Place, ...] = ("pose", "expression", "gaze", "camera")
 """Those that a video can be the place of, too."""
+
+WORN: tuple[Place, ...] = ("background", "hair", "clothes")
+"""Those that are exchanged once for a portrait, before anything moves it."""
+
+Swap = Literal["pixels", "tokens"]
+"""How what is worn is taken from another portrait: as it is there, or by slot tokens alone."""
 
 Preset = Literal[
     "none", "studio", "loop", "rembrandt", "butterfly", "split", "rim", "underlight", "candle",
@@ -60,6 +68,12 @@ LAMP_NUMBERS: Mapping[str, Range] = MappingProxyType(
 )
 """Each may be None: as the preset has it, and without a preset as the model's plain lamp."""
 
+WORN_NUMBERS: Mapping[str, Range] = MappingProxyType(
+    {
+        "hair_strength": Range(least=0, most=1, step=0.05, unit="share"),
+        "clothes_strength": Range(least=0, most=1, step=0.05, unit="share"),
+    }
+)
 BLUR = Range(least=0, most=100, step=1, unit="pixels")
 """Standard deviation in a picture of 720 pixels a side."""
 

@@ -10,9 +10,12 @@ from streamer.attributes import (
     LAMP_NUMBERS,
     PLACES,
     PRESETS,
+    WORN,
+    WORN_NUMBERS,
     Place,
     Preset,
     Range,
+    Swap,
     is_colour,
     source_name,
 )
@@ -29,11 +32,12 @@ RANGES: Mapping[str, Range] = {
     **FACE_NUMBERS,
     **LAMP_NUMBERS,
     "background_blur": BLUR,
+    **WORN_NUMBERS,
 }
 _COLOURS = ("background_colour",)
 _PORTRAITS = tuple(source_name(place) for place in PLACES)
-SLOW = frozenset({*_PORTRAITS, *_COLOURS, "background_blur"})
-"""What needs work before it can be shown: a portrait read, or the source before another plate."""
+SLOW = frozenset({*_PORTRAITS, *_COLOURS, "background_blur", *WORN_NUMBERS, "swap"})
+"""What needs work before it can be shown: a portrait read, or the source dressed anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,11 @@ class LiveControls:
         light_ambient: share of the lamp's light that comes from all around.
         background_colour, background_blur, background_from: what is behind the person: a colour,
             the portrait's own out of focus, or that of another portrait.
+        hair_from, clothes_from: a portrait whose hair or clothes the portrait wears.
+        hair_strength, clothes_strength: share of the way to them.
+        swap: how hair, clothes and another portrait's background come: as they are there, or by
+            their slot tokens alone, as in the paper.
+        show_slots: tint the result by what each slot of the model is, and name it.
         mirror: swap left and right of the camera's picture, as people know themselves.
         steps: of the sampler.
     """
@@ -101,6 +110,12 @@ class LiveControls:
     background_colour: str | None = None
     background_blur: float = 0.0
     background_from: str | None = None
+    hair_from: str | None = None
+    hair_strength: float = 1.0
+    clothes_from: str | None = None
+    clothes_strength: float = 1.0
+    swap: Swap = "pixels"
+    show_slots: bool = False
     mirror: bool = False
     steps: int = 1
 
@@ -127,9 +142,10 @@ class LiveControls:
         return {place: portrait for place, portrait in named.items() if portrait is not None}
 
     @property
-    def has_background(self) -> bool:
-        """Whether there is another background than the portrait's own."""
-        return any((self.background_colour, self.background_blur, self.background_from))
+    def is_dressed(self) -> bool:
+        """Whether anything but the portrait's own is worn or behind it."""
+        worn = [getattr(self, source_name(place)) for place in WORN]
+        return any((self.background_colour, self.background_blur, *worn))
 
     def changed(self, values: Mapping[str, object]) -> "LiveControls":
         """The controls with some values changed, all or none.
@@ -182,6 +198,7 @@ def controls_schema() -> dict[str, dict[str, Any]]:
         "motion": get_args(Motion),
         "light": get_args(Light),
         "light_preset": PRESETS,
+        "swap": get_args(Swap),
         "steps": STEPS,
     }
     schema: dict[str, dict[str, Any]] = {}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.attributes import FACE_NUMBERS, red_green_blue
+from streamer.attributes import FACE_NUMBERS, Place, red_green_blue
 from streamer.controls import LiveControls
-from streamer.errors import DriverError, ModelError, PortraitError
+from streamer.errors import ControlError, DriverError, ModelError, PortraitError
 from streamer.memory import without_collections
 from streamer.reenactor import Dresser as Dresser
 from streamer.reenactor import Reenactor as Reenactor
@@ -41,24 +41,42 @@ _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin"}
 def make_dresser(reenactor: Reenactor) -> Dresser:
     """A dresser that uses this model, and so is for the same thread."""
     from difffae.pipeline import Pipeline
-    from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor
+    from difffae.scenery import Blur, Colour, Exchange, Scenery, SceneryEditor, SwapError
 
     editor = SceneryEditor(cast(Pipeline, reenactor))
 
-    def dress(
-        source: "Source", controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
-    ) -> "Source":
-        scenery = Scenery()
+    def background(
+        controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
+    ) -> "NDArray[np.uint8] | Colour | Blur | Exchange | None":
         if isinstance(behind, np.ndarray):
-            scenery = Scenery(background=behind)
-        elif behind is not None:
-            scenery = Scenery(background=Exchange(donor=behind))
-        elif controls.background_colour:
+            return behind
+        if behind is not None:
+            return Exchange(donor=behind)
+        if controls.background_colour:
             red, green, blue = red_green_blue(controls.background_colour)
-            scenery = Scenery(background=Colour(red=red, green=green, blue=blue))
-        elif controls.background_blur:
-            scenery = Scenery(background=Blur(radius=controls.background_blur))
-        return editor.edit(source, scenery)
+            return Colour(red=red, green=green, blue=blue)
+        return Blur(radius=controls.background_blur) if controls.background_blur else None
+
+    def dress(
+        source: "Source",
+        controls: LiveControls,
+        given: "Mapping[Place, NDArray[np.uint8] | Source]",
+    ) -> "Source":
+        worn = {
+            place: Exchange(donor=donor, amount=getattr(controls, f"{place}_strength"))
+            for place, donor in given.items()
+            if place != "background" and not isinstance(donor, np.ndarray)
+        }
+        scenery = Scenery(
+            background=background(controls, given.get("background")),
+            hair=worn.get("hair"),
+            clothes=worn.get("clothes"),
+            way=controls.swap,
+        )
+        try:
+            return editor.edit(source, scenery)
+        except SwapError as error:
+            raise ControlError(_first_line(error)) from error
 
     return dress
 
@@ -204,7 +222,7 @@ def model_controls(
     *,
     is_warm: bool = False,
 ) -> "Controls":
-    """What a session's controls are to the model; mirroring and background are done before it.
+    """What a session's controls are to the model; mirroring and what is worn are done before it.
 
     Args:
         controls: of the session.
@@ -231,6 +249,7 @@ def model_controls(
         light=controls.light,
         lamp=lamp_of(None if controls.light_preset == "none" else controls.light_preset, **lamp),
         edit=Edit(**edits),
+        shows_slots=controls.show_slots,
         num_steps=controls.steps,
         seed=seed,
         warm_start=WarmStart() if is_warm else None,

@@ -81,10 +81,11 @@ class LiveEngine(Protocol):
         ...
 
     def make_ready(self, settings: SessionSettings) -> None:
-        """Put the portrait before the background that the controls ask for, once for all sessions.
+        """Dress the portrait as the controls ask, its background too, once for all sessions.
 
         Raises:
             PortraitError: a portrait is not known.
+            ControlError: the model cannot swap what is asked for.
         """
         ...
 
@@ -92,7 +93,7 @@ class LiveEngine(Protocol):
         """Begin a session; the still portrait at the size of its results.
 
         Raises:
-            PortraitError: a portrait is not known, or its background was not made ready.
+            PortraitError: a portrait is not known, or it was not dressed so before.
         """
         ...
 

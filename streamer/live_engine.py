@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.attributes import WORN, WORN_NUMBERS, source_name
 from streamer.controls import LiveControls
 from streamer.engine import (
     Engine,
@@ -45,9 +46,12 @@ if TYPE_CHECKING:
 
 MAX_PORTRAITS = 32
 """Encoded portraits that are kept; past it the ones that no session uses go, oldest first."""
-MAX_BACKGROUNDS = 8
-"""Portraits before other backgrounds that are kept beside those that are shown."""
-_Dress = tuple[str, tuple[str | None, float, str | None]]
+MAX_DRESSED = 8
+"""Portraits in other clothes, or before other backgrounds, kept beside those that are shown."""
+_Dress = tuple[str, tuple[str | float | None, ...]]
+_LOOK = (
+    "background_colour", "background_blur", *WORN_NUMBERS, "swap", *map(source_name, WORN),
+)  # fmt: skip
 _KEPT_FRAMES = 10
 _KEPT_EVERY = 6  # frames: about two seconds in all
 _LOOK_EVERY = 15  # frames: who else is in the picture
@@ -126,14 +130,17 @@ class PipelineEngine:
             if dress in self._dressed:
                 return
             source = self._portrait(settings.portrait)
-            behind = settings.controls.background_from
-            theirs = None if behind is None else self._portrait(behind)
+            given = {
+                place: self._portrait(name)
+                for place, name in settings.controls.sources.items()
+                if place in WORN
+            }
             if self._dresser is None:
                 self._dresser = make_dresser(self._own_encoder())
-            made = self._dresser(source, settings.controls, theirs)
+            made = self._dresser(source, settings.controls, given)
             with self._choosing:
                 self._dressed[dress] = made
-                while len(self._dressed) > MAX_BACKGROUNDS:
+                while len(self._dressed) > MAX_DRESSED:
                     self._dressed.popitem(last=False)
 
     def open(self, session: str, settings: SessionSettings) -> Picture:
@@ -256,7 +263,7 @@ class PipelineEngine:
         if dress is None:
             return self._portrait(settings.portrait)
         if dress not in self._dressed:
-            raise PortraitError("this background is not there any more; choose it again")
+            raise PortraitError("this background or swap is not there any more; choose it again")
         self._dressed.move_to_end(dress)
         return self._dressed[dress]
 
@@ -264,18 +271,17 @@ class PipelineEngine:
         donors: dict[str, Donor] = {
             place: self._reenactor.donor(self._portrait(name))
             for place, name in controls.sources.items()
-            if place != "background"
+            if place not in WORN
         }
         return model_controls(controls, self._seed, donors, is_warm=self._is_warm)
 
 
 def _dress(settings: SessionSettings) -> _Dress | None:
-    """What a portrait before another background is known by; None: before its own."""
+    """What a portrait in other hair, clothes or background is known by; None: in its own."""
     controls = settings.controls
-    if not controls.has_background:
+    if not controls.is_dressed:
         return None
-    look = controls.background_colour, controls.background_blur, controls.background_from
-    return settings.portrait, look
+    return settings.portrait, tuple(getattr(controls, name) for name in _LOOK)
 
 
 def _scene(settings: SessionSettings) -> tuple[str, _Dress | None]:

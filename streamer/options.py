@@ -16,7 +16,9 @@ from streamer.attributes import (
     LAMP_NUMBERS,
     PLACES,
     PRESETS,
+    WORN_NUMBERS,
     Place,
+    Swap,
     is_colour,
 )
 from streamer.controls import RANGES, Light, LiveControls
@@ -38,6 +40,8 @@ _HELP = {
     "light_temperature": "of the lamp: 1700 orange, 6500 neutral, 15000 blue",
     "light_strength": "of the lamp: 0 leaves the light as it is, at 1 there is no other",
     "light_ambient": "share of the lamp's light that comes from all around",
+    "hair_strength": "share of the way to the hair of --hair",
+    "clothes_strength": "share of the way to the clothes of --clothes",
 }
 
 
@@ -127,9 +131,11 @@ def add_edits(parser: argparse.ArgumentParser, *, has_driver: bool) -> None:
         + " A video that is shorter than the driver is held at its last frame." * has_driver,
     )
     _add_places(group, has_driver=has_driver)
-    for name in (*FACE_NUMBERS, *LAMP_NUMBERS):
+    _add_worn(group)
+    for name in (*FACE_NUMBERS, *LAMP_NUMBERS, *WORN_NUMBERS):
         limits = RANGES[name]
-        told = f"{_HELP[name]}, {limits.least:g} to {limits.most:g} {limits.unit}".rstrip()
+        unit = "" if limits.unit == "share" else f" {limits.unit}"
+        told = f"{_HELP[name]}, {limits.least:g} to {limits.most:g}{unit}".rstrip()
         group.add_argument(
             "--" + name.replace("_", "-"),
             action=_Once,
@@ -145,6 +151,11 @@ def add_edits(parser: argparse.ArgumentParser, *, has_driver: bool) -> None:
         default=argparse.SUPPRESS,
         metavar="X,Y",
         help="the lamp's azimuth and elevation in one",
+    )
+    group.add_argument(
+        "--show",
+        choices=("slots",),
+        help="tint the result by what each slot of the model is, and name it",
     )
 
 
@@ -178,6 +189,9 @@ def _add_places(group: Any, *, has_driver: bool) -> None:
         help=f"whose light the face is in, a lamp ({', '.join(PRESETS[1:])}), or a picture in "
         "whose light it is (default: the portrait's own)",
     )
+
+
+def _add_worn(group: Any) -> None:
     group.add_argument(
         "--background",
         action=_Once,
@@ -186,6 +200,19 @@ def _add_places(group: Any, *, has_driver: bool) -> None:
         metavar="#rrggbb|blur:X|FILE",
         help="what is behind the person: a colour, the portrait's own out of focus by 0 to 100 "
         "pixels, or a picture, without the person in it",
+    )
+    for name, what in {
+        "hair": "hair, with what is worn on the head,",
+        "clothes": "clothes",
+    }.items():
+        help_text = f"a picture of one person whose {what} the portrait wears"
+        group.add_argument(f"--{name}", action=_Once, type=Path, metavar="FILE", help=help_text)
+    group.add_argument(
+        "--swap",
+        choices=get_args(Swap),
+        default=LiveControls().swap,
+        help="how hair, clothes and another portrait's background come: as they are in its "
+        "picture, or by slot tokens alone, as in the paper (default: %(default)s)",
     )
 
 
@@ -197,6 +224,7 @@ def controls_of(given: argparse.Namespace) -> LiveControls:
         if control.name in vars(given)
         and not isinstance(getattr(given, control.name), Path | _Look)
     }
+    values["show_slots"] = given.show == "slots"
     return LiveControls(**values, **given.light.controls, **given.background.controls)
 
 

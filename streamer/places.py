@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.attributes import MOVING, Place
+from streamer.attributes import MOVING, WORN, Place
 from streamer.controls import LiveControls
 from streamer.engine import (
     Engine,
@@ -88,18 +88,30 @@ def _read(path: Path, places: tuple[Place, ...]) -> GivenFile:
     return GivenFile(path=path, places=places, picture=None)
 
 
-def before_background(
+def dressed(
     source: "Source", given: Sequence[GivenFile], controls: LiveControls, model: Reenactor
 ) -> "Source":
-    """The portrait before the background that is asked for; itself where none is.
+    """The portrait in what is asked for, before what is; itself where nothing is.
 
-    Of a picture of one person only what is behind them is taken.
+    Of a background that is a picture of one person only what is behind them is taken.
+
+    Raises:
+        PortraitError: a picture whose hair or clothes are wanted shows no face, or several.
+        ControlError: the model cannot swap them.
     """
-    pictures = [one.picture for one in given if "background" in one.places]
-    if not (pictures or controls.has_background):
+    worn: dict[Place, NDArray[np.uint8] | Source] = {}
+    for one in given:
+        places = [place for place in one.places if place in WORN]
+        if one.picture is None or not places:
+            continue
+        if places == ["background"]:
+            worn["background"] = backdrop_of(one.picture, model)
+            continue
+        with donor_errors(one.path):
+            worn.update(dict.fromkeys(places, model.encode_source(one.picture)))
+    if not (worn or controls.is_dressed):
         return source
-    behind = [backdrop_of(picture, model) for picture in pictures if picture is not None]
-    return make_dresser(model)(source, controls, next(iter(behind), None))
+    return make_dresser(model)(source, controls, worn)
 
 
 class Donors:
@@ -121,7 +133,7 @@ class Donors:
         self._moving: list[_MovingDonor] = []
         self._open = ExitStack()
         for one in given:
-            names = [place for place in one.places if place != "background"]
+            names = [place for place in one.places if place not in WORN]
             if one.picture is None:
                 self._moving.append(_MovingDonor(engine, source, one))
             elif names:

@@ -202,7 +202,7 @@ class ReplicaCompute:
             ComputeLostError: the replica is not there.
             PortraitError: a portrait is not known in this replica.
         """
-        if settings.controls.has_background:
+        if settings.controls.is_dressed:
             await self.ask("make_ready", settings)
 
     async def ask(self, kind: ReplicaRequest, *arguments: Any) -> Any:

@@ -30,7 +30,7 @@ from streamer.errors import DriverError, OutputError, ResumeError, StreamerError
 from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.output_file import check_output, unfinished
 from streamer.partial import PartialRun, file_hash
-from streamer.places import Donors, GivenFile, before_background, read_places
+from streamer.places import Donors, GivenFile, dressed, read_places
 from streamer.portrait import read_portrait
 from streamer.provenance import Statement, check_can_sign, sign_file
 from streamer.segment import SEGMENT_FRAMES, EncoderSettings, SegmentSeries, View
@@ -259,7 +259,7 @@ def _make_segments(inputs: _Inputs, engine: Engine, run: PartialRun, on_frame: O
     job, model, controls = inputs.job, engine.reenactor, engine.controls
     with portrait_errors(job.source):
         source = engine.encode_source(inputs.portrait, face=job.face, is_kept=job.keeps_source)
-    source = before_background(source, inputs.given, job.engine.controls, model)
+    source = dressed(source, inputs.given, job.engine.controls, model)
     donors = Donors(engine, source, inputs.given)
     state = model.open_stream(source, controls)
     state = _with_reference(inputs, engine, source, state)

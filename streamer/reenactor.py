@@ -1,11 +1,12 @@
 """What moving frames needs of a model, as the rest of streamer sees it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.attributes import Place
 from streamer.controls import LiveControls
 
 if TYPE_CHECKING:
@@ -89,16 +90,23 @@ class Reenactor(Protocol):
 
 
 class Dresser(Protocol):
-    """Puts portraits before other backgrounds; `streamer.engine.make_dresser` makes one."""
+    """Dresses portraits, in other backgrounds too; `streamer.engine.make_dresser` makes one."""
 
     def __call__(
-        self, source: "Source", controls: LiveControls, behind: "NDArray[np.uint8] | Source | None"
+        self,
+        source: "Source",
+        controls: LiveControls,
+        given: Mapping[Place, "NDArray[np.uint8] | Source"],
     ) -> "Source":
-        """The same portrait before a colour or its own background out of focus, or before this.
+        """The same portrait with what is worn, and what is behind, exchanged.
 
         Args:
             source: as `Reenactor.encode_source` gives it.
-            controls: which say what.
-            behind: a picture of any size, or a portrait whose background is taken; it goes first.
+            controls: which say by how much, and name colours and blurs.
+            given: whose hair, clothes and background are taken: portraits; a background may be a
+                picture of any size too. It goes before colours and blurs.
+
+        Raises:
+            ControlError: the model cannot swap this.
         """
         ...

@@ -122,7 +122,7 @@ class SlotStream:
 
     async def make_ready(self, settings: SessionSettings) -> None:
         """See `ComputeStream`; nothing is asked where there is nothing to do."""
-        if settings.controls.has_background:
+        if settings.controls.is_dressed:
             await self._link.ask("make_ready", self._session, settings)
 
     async def update(self, settings: SessionSettings) -> None:

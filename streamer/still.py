@@ -14,7 +14,7 @@ from streamer.engine import Engine, EngineSettings, find_model, load_engine, por
 from streamer.errors import DriverError, OutputError
 from streamer.output_file import check_output, unfinished
 from streamer.partial import file_hash
-from streamer.places import Donors, GivenFile, before_background, read_places
+from streamer.places import Donors, GivenFile, dressed, read_places
 from streamer.portrait import read_portrait
 from streamer.provenance import (
     PICTURE_TYPES,
@@ -80,7 +80,7 @@ def _edited(
     model = engine.reenactor
     with portrait_errors(job.source):
         source = model.encode_source(portrait, face=job.face)
-    source = before_background(source, given, job.engine.controls, model)
+    source = dressed(source, given, job.engine.controls, model)
     with Donors(engine, source, given) as donors:
         return model.still(source, donors.next_controls()).image
 

@@ -9,13 +9,17 @@ const NAMES = {
   gaze_y: "Look down to up", light: "Light taken from the", light_from: "Light of", light_preset: "Lamp",
   light_azimuth: "Lamp, around the face", light_elevation: "Lamp, below to above", light_temperature: "Lamp, warm to cold",
   light_strength: "Lamp, strength", light_ambient: "Lamp, softness", background_colour: "Colour",
-  background_blur: "Blur", background_from: "Background of", steps: "Quality steps", face: "Face",
+  background_blur: "Blur", background_from: "Background of", hair_from: "Hair of", hair_strength: "Share of that hair",
+  clothes_from: "Clothes of", clothes_strength: "Share of those clothes", swap: "Taken by", show_slots: "Show slots",
+  steps: "Quality steps", face: "Face",
 };
 const HELP = {
   motion: "Relative: what changes since the reference. Absolute: your pose as it is.",
   expression: "Off holds the whole face still, eyes and mouth too.",
   light_preset: "The sliders below change it; – is as the lamp has it.",
   background_from: "One of the three; it takes a moment to be made.",
+  swap: "Pixels: as they are in the other picture. Tokens: as the model alone remembers them.",
+  show_slots: "Tints what each of the model's slots is, with its name.",
   steps: "More steps: better and slower.",
 };
 const GROUPS = {
@@ -28,15 +32,20 @@ const GROUPS = {
     "light_ambient",
   ],
   Background: ["background_blur", "background_colour", "background_from"],
-  Picture: ["steps"],
+  "Hair and clothes": ["hair_from", "hair_strength", "clothes_from", "clothes_strength", "swap"],
+  Picture: ["show_slots", "steps"],
 };
 /** What is not folded away at first. */
 const OPEN = new Set(["Motion", "Picture"]);
 /** Of each only one can be set; the others are taken back with it. */
 const RIVALS = [["light", "light_from"], ["background_blur", "background_colour", "background_from"]];
 /** Whose it is where no portrait is named. */
-const OWN = { shape_from: "Its own", light_from: "As above", background_from: "Its own" };
+const OWN = {
+  shape_from: "Its own", light_from: "As above", background_from: "Its own", hair_from: "Its own", clothes_from: "Its own",
+};
 const UNITS = { degrees: "°", kelvin: " K", pixels: " px" };
+/** What the server dresses the portrait anew for. */
+const DRESSED = new Set([...GROUPS.Background, ...GROUPS["Hair and clothes"]]);
 const MOST_BUTTONS = 4;
 const UNSET = "–";
 /** Set by switches of the page that are there before there is a session. */
@@ -55,7 +64,7 @@ function element(tag, properties = {}, ...children) {
 }
 
 function titled(title, reset, made) {
-  const id = `controls-${title.toLowerCase()}`;
+  const id = `controls-${title.toLowerCase().replaceAll(" ", "-")}`;
   const button = element("button", { type: "button", className: "plain", textContent: "Reset" });
   button.setAttribute("aria-label", `Reset: ${title}`);
   button.addEventListener("click", reset);
@@ -235,7 +244,7 @@ export class Controls {
 
   /** Whether the server has to make something ready for it. */
   #isSlow(name) {
-    return ["portrait", "colour"].includes(this.#schema[name].type) || GROUPS.Background.includes(name);
+    return ["portrait", "colour"].includes(this.#schema[name].type) || DRESSED.has(name);
   }
 
   /** A dragged slider sends its newest value a few times a second, not each of its pixels. */

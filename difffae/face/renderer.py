@@ -87,6 +87,8 @@ class Condition:
         person_mask: the moved person.
         warp: the same before composition, for other sizes; None where the portrait's own pixels
             are not in the condition, so that the networks make the whole crop.
+        hidden: 1 where the networks are not shown the portrait and have to paint it by themselves;
+            None: nowhere.
     """
 
     composite: ImageU8
@@ -94,6 +96,7 @@ class Condition:
     inside_mask: MaskF32
     person_mask: MaskF32
     warp: Warp | None
+    hidden: MaskF32 | None = None
 
     @cached_property
     def masks(self) -> Float32[NDArray[np.float32], "3 h w"]:

@@ -70,6 +70,10 @@ class RegionEncoderConfig:
         tokens: "slots", or "global", the ablation with one token of the whole picture.
         num_slots, slot_width, num_iterations: of slot attention.
         groups: of the group normalisation.
+        regions: what each slot is, in order, where slots were taught fixed regions: what is named
+            here can be swapped. Empty: nobody can say, as in the paper.
+        told: those of the regions that a token alone tells enough of to be swapped by it, as
+            `difffae.metrics.swap` measured.
         learning: how slots are learned.
     """
 
@@ -84,7 +88,26 @@ class RegionEncoderConfig:
     slot_width: int = 192
     num_iterations: int = 3
     groups: int = 16
+    regions: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     learning: SlotLearningConfig = field(default_factory=SlotLearningConfig)
+
+    def __post_init__(self) -> None:
+        """Check that every slot has a name of its own, or none has.
+
+        Raises:
+            ValueError: there are more or fewer names than slots, two alike, or unknown ones.
+        """
+        if not set(self.told) <= set(self.regions):
+            raise ValueError(
+                f"region_encoder.told is {self.told}; expected some of region_encoder.regions, "
+                f"{self.regions}"
+            )
+        if self.regions and len(set(self.regions)) != self.num_tokens:
+            raise ValueError(
+                f"region_encoder.regions is {self.regions}; expected {self.num_tokens} different "
+                "names, one for each slot, or none"
+            )
 
     @property
     def num_tokens(self) -> int:

@@ -151,3 +151,16 @@ def test_the_edit_reaches_as_far_as_a_disc_around_the_person_softened(seed: int)
     wanted = cv2.GaussianBlur(cv2.dilate(source, disc), (0, 0), 5.0)
     assert 0.1 < wanted.mean() < 0.9
     np.testing.assert_allclose(edited, wanted, rtol=0, atol=1e-6)
+
+
+def test_where_the_condition_is_hidden_the_networks_picture_is_shown_whatever_alpha_says() -> None:
+    hidden = np.zeros((SMALL, SMALL), np.float32)
+    hidden[:, : SMALL // 2] = 1
+    image = np.full((SMALL, SMALL, 3), 200, np.uint8)
+    told = replace(condition(np.full((SMALL, SMALL, 3), 128, np.uint8)), hidden=hidden)
+    portrait = np.full((LARGE, LARGE, 3), 30, np.uint8)
+    patch, edited = paste_back(made(image, 0.0), told, person_mask(), layers(portrait))
+    assert (patch[10:-10, 10 : LARGE // 2 - 10] == 200).all()
+    assert (patch[10:-10, LARGE // 2 + 10 : -10] == 30).all()
+    assert edited[10, 10] == 1
+    assert edited[10, -10] < 0.01

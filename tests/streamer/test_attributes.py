@@ -1,12 +1,13 @@
 """The grammar of edits: what people are told is what the model takes."""
 
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 
 from difffae.face import lamp as model_lamps
 from difffae.face.edit import SPANS, Edit
-from difffae.scenery import MAX_BLUR_PX
+from difffae.scenery import MAX_BLUR_PX, Scenery, Way
 from streamer.attributes import (
     BLUR,
     FACE_NUMBERS,
@@ -14,6 +15,9 @@ from streamer.attributes import (
     MOVING,
     PLACES,
     PRESETS,
+    WORN,
+    WORN_NUMBERS,
+    Swap,
     is_colour,
     red_green_blue,
 )
@@ -39,8 +43,17 @@ def test_the_presets_are_the_models_and_none_at_all() -> None:
 
 def test_what_has_a_place_is_what_the_model_takes_from_donors() -> None:
     donated = {field.name for field in fields(Edit)} - set(SPANS)
-    assert {*PLACES} == donated | {"background"}
+    worn = {field.name for field in fields(Scenery)} - {"way"}
+    assert {*PLACES} == donated | worn
+    assert {*WORN} == worn
     assert {*MOVING} < donated
+
+
+def test_what_is_worn_comes_in_the_models_ways_and_shares() -> None:
+    assert get_args(Swap) == get_args(Way)
+    assert {name: (one.least, one.most) for name, one in WORN_NUMBERS.items()} == {
+        f"{place}_strength": (0, 1) for place in WORN if place != "background"
+    }
 
 
 def test_a_blur_goes_as_far_as_the_models() -> None:

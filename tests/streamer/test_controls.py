@@ -8,7 +8,7 @@ import pytest
 
 from difffae.face.edit import Edit
 from difffae.face.lamp import NAMED_STRENGTH, PRESETS, Lamp
-from streamer.attributes import PLACES, source_name
+from streamer.attributes import PLACES, WORN, WORN_NUMBERS, source_name
 from streamer.controls import SLOW, LiveControls, controls_schema
 from streamer.engine import model_controls
 from streamer.errors import ControlError
@@ -57,13 +57,14 @@ HEARD: dict[str, tuple[object, str, object]] = {
     "light_temperature": (3000, "lamp", Lamp(temperature_k=3000, strength=NAMED_STRENGTH)),
     "light_strength": (0.9, "lamp", Lamp(strength=0.9)),
     "light_ambient": (0.9, "lamp", Lamp(ambient=0.9, strength=NAMED_STRENGTH)),
+    "show_slots": (True, "shows_slots", True),
     "steps": (4, "num_steps", 4),
 }
 
 
 def test_each_control_changes_one_of_the_models_and_none_is_left_over() -> None:
     default = model_controls(LiveControls(), 0)
-    outside = {"mirror", "background_colour", "background_blur"}
+    outside = {"mirror", "background_colour", "background_blur", "swap", *WORN_NUMBERS}
     named_by_portrait = {source_name(place) for place in PLACES}
     assert set(HEARD) == set(controls_schema()) - outside - named_by_portrait
     for name, (value, field, heard) in HEARD.items():
@@ -77,7 +78,7 @@ def test_each_control_changes_one_of_the_models_and_none_is_left_over() -> None:
 
 def test_faces_that_attributes_are_taken_from_are_heard_of() -> None:
     face: Any = object()
-    for place in set(PLACES) - {"background"}:
+    for place in set(PLACES) - set(WORN):
         assert getattr(model_controls(LiveControls(), 0, {place: face}).edit, place) is face
 
 
@@ -93,13 +94,28 @@ def test_what_was_set_and_taken_back_is_what_there_was() -> None:
 def test_sources_are_named_in_the_clients_words_and_replaced_by_the_models() -> None:
     controls = LiveControls().changed({"pose_from": "P001", "background_from": "P002"})
     assert controls.sources == {"pose": "P001", "background": "P002"}
-    assert controls.has_background
     told = controls.with_sources({"pose": "a", "background": "b"})
     assert (told.pose_from, told.background_from) == ("a", "b")
-    assert {source_name(place) for place in PLACES} | {
-        "background_colour",
-        "background_blur",
-    } == SLOW
+    slow = {"background_colour", "background_blur", "hair_strength", "clothes_strength", "swap"}
+    assert {source_name(place) for place in PLACES} | slow == SLOW
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("background_from", "P1"),
+        ("background_blur", 3),
+        ("background_colour", "#102030"),
+        ("hair_from", "P1"),
+        ("clothes_from", "P1"),
+    ],
+)
+def test_a_portrait_is_dressed_by_each_of_what_is_worn_and_by_nothing_else(
+    name: str, value: object
+) -> None:
+    assert LiveControls().changed({name: value}).is_dressed
+    others = {"yaw": 5, "pose_from": "P1", "hair_strength": 0.5, "swap": "tokens"}
+    assert not LiveControls().changed(others).is_dressed
 
 
 def test_some_values_are_changed_and_the_others_kept() -> None:
@@ -135,7 +151,9 @@ def test_some_values_are_changed_and_the_others_kept() -> None:
             {"light": "driver", "light_from": "P1"},
             "light and light_from are two sources for the light",
         ),
-        ({"hair_from": "P1"}, "there is no control 'hair_from'"),
+        ({"shoes_from": "P1"}, "there is no control 'shoes_from'"),
+        ({"hair_strength": 1.1}, "hair_strength is 1.1; expected a number from 0 to 1"),
+        ({"swap": "magic"}, "swap is 'magic'; expected one of pixels, tokens"),
         ({"eyes": "on"}, "eyes is 'on'; expected true or false"),
         ({"pose": 1}, "pose is 1; expected true or false"),
         ({"motion": "sideways"}, "expected one of relative, absolute"),

@@ -45,7 +45,8 @@ def test_every_edit_reaches_the_model(source: Path) -> None:
     loader = FakeLoader(FakeReenactor())
     numbers = ["--pitch=-3", "--roll", "4", "--zoom", "1.1", "--shift-x=-.1", "--gaze-y", "-5"]
     light = ["--light", "split", "--light-temperature", "3200", "--light-strength", "0.5"]
-    options = [*numbers, *light, "--expression-strength", "1.5", "--no-sign", "--quiet"]
+    worn = ["--hair-strength", "0.5", "--swap", "tokens", "--show", "slots"]
+    options = [*numbers, *light, *worn, "--expression-strength", "1.5", "--no-sign", "--quiet"]
     assert main(given(source, *options, "--steps", "2"), load=loader) == 0
     assert loader.settings is not None
     assert loader.settings.controls == LiveControls(
@@ -58,6 +59,9 @@ def test_every_edit_reaches_the_model(source: Path) -> None:
         light_temperature=3200,
         light_strength=0.5,
         expression_strength=1.5,
+        hair_strength=0.5,
+        swap="tokens",
+        show_slots=True,
         steps=2,
     )
 
@@ -90,7 +94,12 @@ def test_a_picture_is_labelled_and_signed(source: Path, tmp_path: Path, name: st
         (["--output", "nowhere/out.png"], "there is no folder nowhere"),
         (["--yaw", "41"], "expected -40 to 40 degrees, got 41"),
         (["--gaze", "a.png", "--gaze", "b.png"], "there are two sources for the gaze"),
-        (["--hair", "a.png"], "unrecognized arguments: --hair a.png"),
+        (["--shoes", "a.png"], "unrecognized arguments: --shoes a.png"),
+        (["--hair", "a.png", "--hair", "b.png"], "there are two sources for the hair"),
+        (["--clothes", "none.png"], "there is no picture none.png"),
+        (["--hair-strength", "2"], "expected 0 to 1 share, got 2"),
+        (["--swap", "magic"], "invalid choice: 'magic'"),
+        (["--show", "all"], "invalid choice: 'all'"),
         (["--light", "driver"], "expected a picture or one of none, studio"),
         (["--expression", "none.png"], "there is no picture none.png"),
         (["--strength", "1"], "unrecognized arguments"),

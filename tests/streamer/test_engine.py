@@ -1,5 +1,6 @@
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -9,15 +10,18 @@ from PIL import Image
 from difffae.face.mediapipe import MediaPipeTracker
 from difffae.face.tracker import FaceNotFoundError, SeveralFacesError, pick_face
 from difffae.runtime import RuntimeName
+from difffae.scenery import Blur, SwapError
+from streamer.controls import LiveControls
 from streamer.engine import (
     EngineSettings,
     Runtime,
     driver_errors,
     find_model,
     load_engine,
+    make_dresser,
     portrait_errors,
 )
-from streamer.errors import DriverError, ModelError, PortraitError
+from streamer.errors import ControlError, DriverError, ModelError, PortraitError
 from streamer.portrait import read_portrait
 
 
@@ -125,3 +129,51 @@ def test_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
 
 def test_the_runtimes_offered_are_those_of_the_model() -> None:
     assert get_args(Runtime) == get_args(RuntimeName)
+
+
+class Told:
+    """Stands in for the editor of scenery: keeps what it is told, or refuses it."""
+
+    def __init__(self, refusal: str = "") -> None:
+        self.refusal = refusal
+        self.seen: list[Any] = []
+
+    def __call__(self, pipeline: object) -> "Told":
+        return self
+
+    def edit(self, source: object, scenery: object) -> object:
+        if self.refusal:
+            raise SwapError(self.refusal)
+        self.seen.append(scenery)
+        return source
+
+
+def test_what_is_worn_reaches_the_model_with_its_shares_and_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Told()
+    monkeypatch.setattr("difffae.scenery.SceneryEditor", told)
+    monkeypatch.setattr("difffae.scenery.Exchange", SimpleNamespace)
+    monkeypatch.setattr("difffae.scenery.Scenery", SimpleNamespace)
+    hair, clothes, behind = object(), object(), object()
+    controls = LiveControls(hair_strength=0.25, clothes_strength=0.5, swap="tokens")
+    given: Any = {"hair": hair, "clothes": clothes, "background": behind}
+    model: Any = object()
+    make_dresser(model)(model, controls, given)
+    make_dresser(model)(model, LiveControls(background_blur=3), {})
+    first, second = told.seen
+    assert first.hair == SimpleNamespace(donor=hair, amount=0.25)
+    assert first.clothes == SimpleNamespace(donor=clothes, amount=0.5)
+    assert first.background == SimpleNamespace(donor=behind)
+    assert first.way == "tokens"
+    assert second.hair is second.clothes is None
+    assert second.background == Blur(radius=3)
+
+
+def test_a_swap_that_the_model_cannot_make_is_a_control_that_it_cannot_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("difffae.scenery.SceneryEditor", Told("the hair cannot be swapped: why"))
+    model: Any = object()
+    with pytest.raises(ControlError, match="the hair cannot be swapped: why"):
+        make_dresser(model)(model, LiveControls(background_blur=3), {})

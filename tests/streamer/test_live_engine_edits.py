@@ -9,15 +9,17 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
+from difffae.loading import BUNDLED
 from streamer import live_engine
 from streamer.attributes import PLACES, source_name
 from streamer.controls import LiveControls, controls_schema
 from streamer.engine import Engine, EngineSettings
 from streamer.errors import PortraitError
 from streamer.live import SessionSettings, TimedFrame
-from streamer.live_engine import MAX_BACKGROUNDS, PipelineEngine, load_live_engine
+from streamer.live_engine import MAX_DRESSED, PipelineEngine, load_live_engine
 from streamer.portrait import read_portrait
 
 Image = NDArray[np.uint8]
@@ -28,12 +30,26 @@ EDITS: dict[str, object] = {
     "light_azimuth": -60, "light_elevation": 40, "light_temperature": 2800, "light_strength": 0.7,
     "light_ambient": 0.1, "background_colour": "#1e7a3c", "background_blur": 12,
 }  # fmt: skip
-ALONE_WITHOUT_EFFECT = {"shape_strength"}
+ALONE_WITHOUT_EFFECT = {"shape_strength", "hair_strength", "clothes_strength"}
 
 
 @pytest.fixture(scope="module")
-def engine() -> PipelineEngine:
-    return load_live_engine(EngineSettings(runtime="eager"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model, said to have slots that are regions if it does not say so by itself."""
+    folder = tmp_path_factory.mktemp("model")
+    for path in (BUNDLED / "lite-256").iterdir():
+        (folder / path.name).symlink_to(path)
+    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    regions = ["face", "hair", "clothes", "background"]
+    config["model"]["region_encoder"].setdefault("regions", regions)
+    (folder / "config.yaml").unlink()
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(model: Path) -> PipelineEngine:
+    return load_live_engine(EngineSettings(model=str(model), runtime="eager"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +110,9 @@ def test_an_unknown_portrait_for_an_attribute_changes_nothing(
     with pytest.raises(PortraitError, match="not known here any more; choose it again"):
         engine.update("kept", wrong)
     unmade = SessionSettings(portrait=names[0], controls=LiveControls(background_blur=77))
-    with pytest.raises(PortraitError, match="background is not there any more; choose it again"):
+    with pytest.raises(
+        PortraitError, match="background or swap is not there any more; choose it again"
+    ):
         engine.update("kept", unmade)
     shown = [engine.process(name, timed(frames[0], 0)).image for name in ("kept", "never")]
     np.testing.assert_array_equal(*shown)
@@ -125,12 +143,14 @@ class Dresser:
         self.model = model
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.num_made = 0
+        self.given: dict[str, Any] = {}
 
-    def __call__(self, source: Any, controls: LiveControls, behind: Any) -> Any:
+    def __call__(self, source: Any, controls: LiveControls, given: Any) -> Any:
         self.num_made += 1
         if controls.background_blur == 99:
             self.begun.set()
             assert self.go_on.wait(WAIT_S)
+        self.given = given
         return SimpleNamespace(image=source.image + np.uint8(controls.background_blur))
 
 
@@ -188,7 +208,7 @@ def test_a_background_that_is_shown_stays_when_others_come(
     name = engine.add_portrait(shade(7))
     engine.make_ready(blurred(name, 1))
     engine.open("one", blurred(name, 1))
-    for blur in range(2, MAX_BACKGROUNDS + 4):
+    for blur in range(2, MAX_DRESSED + 4):
         engine.make_ready(blurred(name, blur))
     with pytest.raises(PortraitError, match="choose it again"):
         engine.open("two", blurred(name, 1))
@@ -196,3 +216,27 @@ def test_a_background_that_is_shown_stays_when_others_come(
         "one", SessionSettings(portrait=name, controls=LiveControls(background_blur=1, yaw=3))
     )
     np.testing.assert_array_equal(engine.process("one", timed(shade(0), 0)).image, shade(8))
+
+
+def test_who_is_worn_is_told_to_the_dresser_and_another_share_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, made = dressed_engine(monkeypatch)
+    name, other = (engine.add_portrait(shade(value)) for value in (7, 50))
+
+    def wearing(**controls: Any) -> SessionSettings:
+        return SessionSettings(portrait=name, controls=LiveControls(hair_from=other, **controls))
+
+    engine.make_ready(wearing())
+    [dresser] = made
+    assert list(dresser.given) == ["hair"]
+    np.testing.assert_array_equal(dresser.given["hair"].image, shade(50))
+    engine.open("one", wearing())
+    for changed in ({"hair_strength": 0.5}, {"swap": "tokens"}, {"clothes_from": name}):
+        with pytest.raises(PortraitError, match="swap is not there any more"):
+            engine.update("one", wearing(**changed))
+        engine.make_ready(wearing(**changed))
+        engine.update("one", wearing(**changed))
+    assert dresser.num_made == 4
+    engine.make_ready(wearing(yaw=3))
+    assert dresser.num_made == 4

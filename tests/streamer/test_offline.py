@@ -136,7 +136,7 @@ def test_side_by_side_and_mask_are_written(driver: Path, source: Path) -> None:
         (["--background", "#12"], "expected a colour such as #1e90ff, got #12"),
         (["--background", "blur:101"], "expected 0 to 100 pixels, got 101"),
         (["--background", "#123456", "--background", "blur:3"], "sources for the background"),
-        (["--hair", "a.jpg"], "unrecognized arguments"),
+        (["--shoes", "a.jpg"], "unrecognized arguments"),
         (["--pose", "perhaps"], "expected true, false, a picture or a video, got perhaps"),
         (["--light-strength", "2"], "expected 0 to 1, got 2"),
         (["--eyes", "closed"], "expected true or false, got closed"),

@@ -11,7 +11,7 @@ from streamer.attributes import Place
 from streamer.controls import LiveControls
 from streamer.engine import EngineSettings
 from streamer.errors import DriverError, PortraitError
-from streamer.places import Donors, before_background, read_places
+from streamer.places import Donors, dressed, read_places
 from streamer_media import (
     FakeLoader,
     FakeReenactor,
@@ -90,7 +90,7 @@ def test_a_video_without_a_face_is_one_sentence(tmp_path: Path) -> None:
         donors({"pose": path})
 
 
-@pytest.mark.parametrize("place", ["light", "shape", "background"])
+@pytest.mark.parametrize("place", ["light", "shape", "background", "hair", "clothes"])
 def test_what_does_not_move_is_from_pictures_only(tmp_path: Path, place: Place) -> None:
     path = write_video(tmp_path / "v.mp4", moving_frames(3))
     with pytest.raises(PortraitError, match="is not a picture that can be read"):
@@ -106,32 +106,64 @@ def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
         read_places({"pose": tmp_path / "none.png"})
 
 
+class Dressing:
+    """What dressers were told; what they give."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[tuple[LiveControls, dict[str, Any]]] = []
+        self.source, self.model = object(), FakeReenactor()
+        monkeypatch.setattr("streamer.places.make_dresser", lambda model: self._dress)
+
+    def put(self, places: dict[Place, Path], controls: LiveControls) -> object:
+        return dressed(self.source, read_places(places), controls, self.model)  # type: ignore[arg-type]
+
+    def _dress(self, source: object, controls: LiveControls, given: dict[str, Any]) -> object:
+        self.seen.append((controls, given))
+        return "dressed"
+
+
 def test_a_background_is_put_behind_before_anything_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[object, object]] = []
-
-    def make_dresser(model: object) -> object:
-        def dress(source: object, controls: LiveControls, behind: object) -> object:
-            seen.append((controls.background_colour, behind))
-            return "dressed"
-
-        return dress
-
-    monkeypatch.setattr("streamer.places.make_dresser", make_dresser)
-    source, model = object(), FakeReenactor()
-
-    def put(places: dict[Place, Path], controls: LiveControls) -> object:
-        return before_background(source, read_places(places), controls, model)  # type: ignore[arg-type]
-
-    assert put({}, LiveControls()) is source
-    assert put({}, LiveControls(background_colour="#102030")) == "dressed"
+    dressing = Dressing(monkeypatch)
+    green = LiveControls(background_colour="#102030")
+    assert dressing.put({}, LiveControls()) is dressing.source
+    assert dressing.put({}, green) == "dressed"
     person, wall = picture(tmp_path), tmp_path / "wall.png"
     PillowImage.new("RGB", (80, 80), (90, 90, 90)).save(wall)
     for path in (person, wall):
-        assert put({"background": path}, LiveControls()) == "dressed"
-    assert seen[0] == ("#102030", None)
-    behind: list[Any] = [what for _, what in seen[1:]]
+        assert dressing.put({"background": path}, LiveControls()) == "dressed"
+    assert dressing.seen[0] == (green, {})
+    behind = [given["background"] for _, given in dressing.seen[1:]]
     assert isinstance(behind[0], FakeSource)
     np.testing.assert_array_equal(behind[0].image, np.asarray(PillowImage.open(person)))
     np.testing.assert_array_equal(behind[1], np.asarray(PillowImage.open(wall)))
+
+
+def test_hair_and_clothes_are_put_on_before_anything_moves_and_are_nobodys_motion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dressing = Dressing(monkeypatch)
+    hair, clothes = picture(tmp_path, "hair.png"), picture(tmp_path, "clothes.png", shade=9)
+    assert dressing.put({"hair": hair, "clothes": clothes}, LiveControls()) == "dressed"
+    [(_, given)] = dressing.seen
+    assert set(given) == {"hair", "clothes"}
+    np.testing.assert_array_equal(given["hair"].image, np.asarray(PillowImage.open(hair)))
+    np.testing.assert_array_equal(given["clothes"].image, np.asarray(PillowImage.open(clothes)))
+    with donors({"hair": hair, "clothes": clothes}) as moved:
+        edit = moved.next_controls().edit
+    assert edit.pose is edit.expression is edit.light is None
+
+
+def test_a_picture_of_several_things_worn_has_a_face_even_if_its_background_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dressing, path = Dressing(monkeypatch), picture(tmp_path)
+    dressing.put({"hair": path, "background": path}, LiveControls())
+    [(_, given)] = dressing.seen
+    assert given["hair"] is given["background"]
+    plain = tmp_path / "plain.png"
+    PillowImage.new("RGB", (80, 80), (90, 90, 90)).save(plain)
+    for places in ({"hair": plain}, {"hair": plain, "background": plain}, {"clothes": plain}):
+        with pytest.raises(PortraitError, match=r"plain\.png shows no face that an attribute"):
+            dressing.put(places, LiveControls())  # type: ignore[arg-type]

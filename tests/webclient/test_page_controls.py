@@ -32,7 +32,9 @@ def test_the_controls_of_the_schema_are_in_groups_with_mirroring_at_the_camera(
     page: Browser, server: FakeServer
 ) -> None:
     groups = {title: names for title, *names in page.script(GROUPS)}
-    assert list(groups) == ["Motion", "Pose", "Face", "Eyes", "Light", "Background", "Picture"]
+    assert list(groups) == [
+        "Motion", "Pose", "Face", "Eyes", "Light", "Background", "Hair and clothes", "Picture",
+    ]  # fmt: skip
     assert groups["Light"] == LIGHT
     shown = sorted(name for names in groups.values() for name in names)
     assert shown == sorted(set(controls_schema()) - {"mirror"})
@@ -136,3 +138,23 @@ def test_anothers_light_takes_the_place_of_the_cameras(page: Browser, server: Fa
     choose(page, "light_from", "anna")
     server_has(server, page, {"light_from": "anna", "light": "source"})
     page.wait("document.querySelectorAll('input[name=control-light]')[0].checked")
+
+
+def test_hair_and_clothes_are_taken_from_portraits_and_all_of_it_is_taken_back(
+    page: Browser, server: FakeServer
+) -> None:
+    start_and_wait(page)
+    choose(page, "hair_from", "ben")
+    server_has(server, page, {"hair_from": "ben"})
+    move(page, "hair_strength", 0.5)
+    server_has(server, page, {"hair_strength": 0.5})
+    page.script("document.querySelectorAll('input[name=control-swap]')[1].click()")
+    server_has(server, page, {"swap": "tokens"})
+    page.script("document.querySelector('input[name=show_slots]').click()")
+    server_has(server, page, {"show_slots": True})
+    page.script("document.querySelector('button[aria-label=\"Reset: Hair and clothes\"]').click()")
+    schema = controls_schema()
+    worn = ("hair_from", "hair_strength", "clothes_from", "clothes_strength", "swap")
+    server_has(server, page, {name: schema[name]["default"] for name in worn})
+    page.wait("document.querySelector('select[name=hair_from]').value === ''")
+    assert page.script("return document.querySelector('input[name=show_slots]').checked")
