@@ -22,7 +22,6 @@ from difffae.arrays import (
     MaskF32,
     Normals,
     Points3,
-    Triangles,
 )
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.facemesh import (
@@ -40,6 +39,7 @@ from difffae.face.facemesh import (
 from difffae.face.head_light import head_relight, light_change, normals_around
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
+from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Rasterize, interpolate, rasterize
 from difffae.face.sides import side_heights, side_triangles, sides
@@ -327,31 +327,6 @@ def _face_alone(layers: Layers, warp: Warp) -> Condition:
         person_mask=warp.face_weight,
         warp=None,
     )
-
-
-def vertex_normals(points: Points3, triangles: Triangles) -> Normals:
-    """Area-weighted unit normals at the corners of outward-wound triangles."""
-    normals = np.zeros(points.shape, np.float32)
-    _add_normals(np.ascontiguousarray(points, np.float32), triangles, normals)
-    return normals
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_normals(points, triangles, normals):  # type: ignore[no-untyped-def]
-    for face in range(triangles.shape[0]):
-        a, b, c = triangles[face, 0], triangles[face, 1], triangles[face, 2]
-        ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
-        vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
-        uz, vz = points[b, 2] - points[a, 2], points[c, 2] - points[a, 2]
-        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for corner in (a, b, c):
-            normals[corner, 0] += x
-            normals[corner, 1] += y
-            normals[corner, 2] += z
-    for point in range(normals.shape[0]):
-        x, y, z = normals[point, 0], normals[point, 1], normals[point, 2]
-        length = max(np.sqrt(x * x + y * y + z * z), np.float32(1e-6))
-        normals[point, 0], normals[point, 1], normals[point, 2] = x / length, y / length, z / length
 
 
 def _light_weights(mean: Points3) -> Float32[NDArray[np.float32], "all 1"]:

@@ -11,7 +11,8 @@ from difffae.face.crop import CropBox, crop
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
 from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
-from difffae.face.renderer import Layers, mouth_colour, vertex_normals
+from difffae.face.normals import vertex_normals
+from difffae.face.renderer import Layers, mouth_colour
 from difffae.face.surroundings import background_plate
 
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size

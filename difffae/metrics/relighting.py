@@ -14,8 +14,8 @@ import numpy as np
 from difffae.arrays import ImageU8, Lighting, Points3, Triangles
 from difffae.face.facemesh import NUM_MESH_POINTS
 from difffae.face.lighting import shade, uniform_lighting
+from difffae.face.normals import vertex_normals
 from difffae.face.rasterizer import interpolate, rasterize
-from difffae.face.renderer import vertex_normals
 
 SIDE_STRENGTH = 0.45  # of the directional term: shading from about 0.55 to 1.45
 FEATHER_PX = 3.0

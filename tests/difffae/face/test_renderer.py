@@ -10,6 +10,7 @@ from difffae.arrays import ImageU8, Points3
 from difffae.face.facemesh import EYE_RINGS, LOWER_LIP, UPPER_LIP, FaceMeshModel
 from difffae.face.lighting import uniform_lighting
 from difffae.face.morphable import FittedFace
+from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import (
     Condition,
@@ -17,7 +18,6 @@ from difffae.face.renderer import (
     Renderer,
     blurred,
     compose,
-    vertex_normals,
     warm_up,
 )
 from difffae.face.source_face import SourceFace

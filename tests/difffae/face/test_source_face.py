@@ -6,8 +6,8 @@ import pytest
 from difffae.arrays import ImageU8, Lighting
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
 from difffae.face.lighting import basis, shade, uniform_lighting
+from difffae.face.normals import vertex_normals
 from difffae.face.rasterizer import interpolate, rasterize
-from difffae.face.renderer import vertex_normals
 from difffae.face.source_face import SourceFace, build_source_face, portrait_lighting
 from face_media import TrackedPortrait
 

@@ -4,7 +4,7 @@ import pytest
 from difffae.arrays import ImageU8, Points3
 from difffae.face.lighting import uniform_lighting
 from difffae.face.mediapipe import triangles
-from difffae.face.renderer import vertex_normals
+from difffae.face.normals import vertex_normals
 from difffae.metrics.relighting import KNOWN_LIGHTS, outward, relight
 
 LEFT_CHEEK, RIGHT_CHEEK, FOREHEAD, CHIN, NOSE = 50, 280, 151, 199, 4
