@@ -18,7 +18,7 @@ from difffae.face.parameters import FaceParameters, matrix
 
 _DEPTH = 0.5  # how far the sides reach back [head units]
 _MIRRORED = 0.7  # of the strip's width is read from the cheek
-_INSET = 0.08  # at most: the border itself reads so far inside, where no background shines in
+_INSET = 0.2  # at most: the border itself reads so far inside, where no background shines in
 _BEHIND = 0.05  # the strip lies behind the border: the face covers it [head units]
 _TEMPLES = (-0.25, 0.15)  # height of a side .. below which it is skin, not hair [head units]
 _ROUNDS = 2  # of smoothing along the border
