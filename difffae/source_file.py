@@ -53,7 +53,7 @@ def write_source(folder: Path, source: Source) -> None:
     save_tensors(folder / _ARRAYS, tensors | _parts("tokens", source.tokens, _TOKENS), {})
     box = source.crop_box
     told = {"box": [box.left, box.top, box.size], "scale": fitted.parameters.scale}
-    (folder / _NUMBERS).write_text(json.dumps(told))
+    (folder / _NUMBERS).write_text(json.dumps(told), "utf-8")
 
 
 def read_source(folder: Path, image: ImageU8, digest: str, device: torch.device) -> Source:
@@ -71,7 +71,7 @@ def read_source(folder: Path, image: ImageU8, digest: str, device: torch.device)
     try:
         # Copies: what is read is the file's own memory, which follows the file where it changes.
         tensors = {name: x.clone() for name, x in load_tensors(folder / _ARRAYS).items()}
-        told = json.loads((folder / _NUMBERS).read_text())
+        told = json.loads((folder / _NUMBERS).read_text("utf-8"))
         left, top, size = told["box"]
         small = Layers(**_picked("small", tensors, _LAYERS))
         has_large = f"large.{_LAYERS[0]}" in tensors

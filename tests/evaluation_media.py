@@ -53,7 +53,9 @@ def write_clips(folder: Path, frames: Sequence[ImageU8]) -> Path:
     write_video(folder / "clips" / "bea#1.mp4", mirrored(frames))
     count = len(frames)
     rows = [f"anna#1.mp4,anna,val,{count}", f"bea#1.mp4,bea,val,{count}", "c.mp4,carl,train,9"]
-    (folder / "clips.csv").write_text("\n".join(["file,person,split,frames", *rows]) + "\n")
+    (folder / "clips.csv").write_text(
+        "\n".join(["file,person,split,frames", *rows]) + "\n", "utf-8"
+    )
     return folder
 
 

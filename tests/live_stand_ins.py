@@ -237,9 +237,9 @@ async def served(
     """A server on a free port, with one bundled portrait and a page of two files."""
     web_folder = folder / "web"
     web_folder.mkdir(exist_ok=True)
-    (web_folder / "index.html").write_text("<!doctype html><title>page</title>")
-    (web_folder / "main.js").write_text("export {};")
-    (folder / "secret.txt").write_text("secret")
+    (web_folder / "index.html").write_text("<!doctype html><title>page</title>", "utf-8")
+    (web_folder / "main.js").write_text("export {};", "utf-8")
+    (folder / "secret.txt").write_text("secret", "utf-8")
     bundled = folder / "P001.png"
     bundled.write_bytes(picture(90))
     limits = limits or Limits(upload_bytes=200_000, upload_pixels=500 * 500)

@@ -13,7 +13,7 @@ PLACEHOLDERS = ("SHA256", "ID", "KEY", "RECORDING")
 
 def section(title: str) -> str:
     """What stands below a heading, with its own sub-sections."""
-    found = re.search(rf"(?m)^(#+) {re.escape(title)}$", PATH.read_text())
+    found = re.search(rf"(?m)^(#+) {re.escape(title)}$", PATH.read_text("utf-8"))
     assert found is not None, f"the document has no heading {title!r}"
     rest = found.string[found.end() :]
     end = re.search(rf"(?m)^#{{1,{len(found[1])}}} ", rest)
@@ -22,7 +22,7 @@ def section(title: str) -> str:
 
 def headings() -> list[str]:
     """All of them, without their signs."""
-    return re.findall(r"(?m)^#+ (.+)$", PATH.read_text())
+    return re.findall(r"(?m)^#+ (.+)$", PATH.read_text("utf-8"))
 
 
 def rows(text: str) -> list[list[str]]:

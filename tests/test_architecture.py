@@ -154,7 +154,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str, tmp_path: Path) -
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         cwd=tmp_path,
     )
@@ -166,7 +166,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str, tmp_path: Path) -
 def test_import_rules_between_the_parts_are_kept(repository: Path) -> None:
     lint = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run(
-        [lint, "--no-cache"], capture_output=True, text=True, check=False, cwd=repository
+        [lint, "--no-cache"], capture_output=True, encoding="utf-8", check=False, cwd=repository
     )
     assert run.returncode == 0, run.stdout
     assert "0 broken" in run.stdout

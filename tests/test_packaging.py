@@ -39,7 +39,11 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 def tracked(repository: Path, *patterns: str) -> list[str]:
     """Files of the checkout that git tracks."""
     listing = subprocess.run(
-        ["git", "ls-files", *patterns], cwd=repository, capture_output=True, text=True, check=False
+        ["git", "ls-files", *patterns],
+        cwd=repository,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if listing.returncode != 0:
         pytest.skip("not a git checkout")
@@ -135,7 +139,11 @@ def test_install_does_nothing_when_the_stamp_matches(repository: Path, tmp_path:
         (repository / "pyproject.toml").read_bytes()
     )
     run = subprocess.run(
-        ["sh", "scripts/install", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["sh", "scripts/install", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
@@ -153,7 +161,7 @@ def test_install_says_what_to_do_without_a_fitting_python(repository: Path, tmp_
         cwd=tmp_path,
         env={"PATH": str(tools)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert run.returncode == 2

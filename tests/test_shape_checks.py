@@ -32,7 +32,7 @@ class Points:
 @pytest.fixture
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A module of two annotated definitions, imported with the checks on."""
-    (tmp_path / "annotated_example.py").write_text(SOURCE)
+    (tmp_path / "annotated_example.py").write_text(SOURCE, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     hook = jaxtyping.install_import_hook(["annotated_example"], "shape_checks.check_arrays")
     with hook:
@@ -70,5 +70,5 @@ def test_modules_with_compiled_kernels_and_package_files_are_left_out(tmp_path: 
         "inner/fast.py": "from numba import njit\n",
         "inner/slow.py": "# numba would be faster\n",
     }.items():
-        (package / name).write_text(text)
+        (package / name).write_text(text, "utf-8")
     assert checked_modules(package) == ["thing.inner.slow", "thing.plain"]

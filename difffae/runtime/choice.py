@@ -144,7 +144,7 @@ def _remember(place: Path, best: str, times_ms: Mapping[str, float]) -> None:
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         make_private(place.parent)
-        partial.write_text(json.dumps(told))
+        partial.write_text(json.dumps(told), "utf-8")
         partial.chmod(0o600)
         partial.replace(place)
         keep_recent(place.parent, place)

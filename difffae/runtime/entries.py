@@ -106,7 +106,7 @@ def seal(folder: Path, key: str) -> None:
             files[path.relative_to(folder).as_posix()] = [path.stat().st_size, _sha256(path)]
     folder.chmod(0o700)
     told = {"format": _FORMAT, "key": key, "files": files}
-    (folder / MANIFEST).write_text(json.dumps(told))
+    (folder / MANIFEST).write_text(json.dumps(told), "utf-8")
     (folder / MANIFEST).chmod(0o600)
 
 

@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -48,7 +48,7 @@ def threads_fact() -> str:
 def _driver() -> str:
     """First line of what NVIDIA's kernel module says of itself; empty where it says nothing."""
     try:
-        return next(iter(_NVIDIA_DRIVER.read_text().splitlines()), "")
+        return next(iter(_NVIDIA_DRIVER.read_text("utf-8").splitlines()), "")
     except OSError:
         return ""
 

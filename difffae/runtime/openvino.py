@@ -145,7 +145,7 @@ class OpenVinoNetwork:
     def __init__(
         self, openvino: ModuleType, entry: Path, settings: dict[str, str | int | bool]
     ) -> None:
-        facts = json.loads((entry / "network.json").read_text())
+        facts = json.loads((entry / "network.json").read_text("utf-8"))
         self._shapes = [tuple(shape) for shape in facts["shapes"]]
         self._is_tuple = bool(facts["is_tuple"])
         with kept_signal_stack():
@@ -248,7 +248,7 @@ def _convert(
     take_norms_apart(openvino, converted)
     openvino.save_model(converted, folder / "network.xml", compress_to_fp16=False)
     facts = {"shapes": [list(tensor.shape) for tensor in examples], "is_tuple": is_tuple}
-    (folder / "network.json").write_text(json.dumps(facts))
+    (folder / "network.json").write_text(json.dumps(facts), "utf-8")
     arrays = {f"input_{index}": _as_array(tensor) for index, tensor in enumerate(examples)}
     arrays |= {f"output_{index}": _as_array(tensor) for index, tensor in enumerate(outputs)}
     with (folder / "example.npz").open("wb") as stream:
@@ -301,7 +301,7 @@ def _probe(name: str, folder: Path, settings: dict[str, str | int | bool]) -> No
     command = [sys.executable, "-P", str(_PROBE), str(folder), json.dumps(settings)]
     try:
         child = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False
+            command, capture_output=True, encoding="utf-8", timeout=_PROBE_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise RuntimeUnavailableError(

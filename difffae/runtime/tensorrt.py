@@ -112,7 +112,7 @@ class TensorRtNetwork:
     """A built engine on one GPU; every call's results lie in new memory."""
 
     def __init__(self, torch_tensorrt: ModuleType, entry: Path, device: torch.device) -> None:
-        facts = json.loads((entry / _FACTS_FILE).read_text())
+        facts = json.loads((entry / _FACTS_FILE).read_text("utf-8"))
         self._device = device
         self._shapes = [tuple(shape) for shape in facts["shapes"]]
         self._types = [getattr(torch, name) for name in facts["types"]]
@@ -255,7 +255,7 @@ def _write_facts(
         "outputs": [f"output{index}" for index in range(num_outputs)],
         "is_tuple": not isinstance(answers, Tensor),
     }
-    (folder / _FACTS_FILE).write_text(json.dumps(facts))
+    (folder / _FACTS_FILE).write_text(json.dumps(facts), "utf-8")
 
 
 def _drawn_like(examples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

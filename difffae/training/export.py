@@ -43,8 +43,8 @@ def export(
     """
     output.mkdir(parents=True, exist_ok=True)
     files = final_files(read_config(config), run_directory)
-    model = yaml.safe_load(config.read_text())["model"]
-    (output / "config.yaml").write_text(yaml.safe_dump({"model": model}, sort_keys=False))
+    model = yaml.safe_load(config.read_text("utf-8"))["model"]
+    (output / "config.yaml").write_text(yaml.safe_dump({"model": model}, sort_keys=False), "utf-8")
     rows = []
     for name, file in files.items():
         tensors = load_tensors(file)
@@ -70,9 +70,9 @@ def export(
 def update_ledger(ledger: Path, rows: list[LedgerRow]) -> None:
     """Replace the rows of the same files, keep the others."""
     new = {row.file for row in rows}
-    known = parse_ledger(ledger.read_text()) if ledger.exists() else []
+    known = parse_ledger(ledger.read_text("utf-8")) if ledger.exists() else []
     kept = [row for row in known if row.file not in new]
-    ledger.write_text(_format_ledger([*kept, *rows]))
+    ledger.write_text(_format_ledger([*kept, *rows]), "utf-8")
 
 
 def _format_ledger(rows: list[LedgerRow]) -> str:

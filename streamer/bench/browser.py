@@ -160,7 +160,9 @@ class Browser:
 def open_browser(flags: list[str] = FLAGS) -> Iterator[Browser]:
     """A window in a browser of its own, gone afterwards with its profile."""
     command = ["chromedriver", "--port=0", "--log-level=SEVERE"]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    driver = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+    )
     folder = Path(tempfile.mkdtemp(prefix="page-test-"))
     try:
         browser = Browser(f"http://127.0.0.1:{_port(driver)}", driver.pid)

@@ -275,7 +275,7 @@ def test_damaged_ledger_is_refused(text: str, message: str) -> None:
 
 def test_hash_comes_from_the_ledger_beside_the_file(tmp_path: Path) -> None:
     assert find_sha256(tmp_path, "net.safetensors") is None
-    (tmp_path / "LEDGER.md").write_text(LEDGER)
+    (tmp_path / "LEDGER.md").write_text(LEDGER, "utf-8")
     assert find_sha256(tmp_path, "net.safetensors") == "a" * 64
     with pytest.raises(
         WeightsError, match=r"other\.safetensors is not in .*knows net\.safetensors"

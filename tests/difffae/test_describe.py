@@ -226,7 +226,11 @@ def test_the_command_needs_no_memory_for_the_largest_model(repository: Path) -> 
         "print(open('/proc/self/status').read()); raise SystemExit(status)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=repository, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=repository,
+        check=True,
     )
     # Not getrusage's peak: a child's begins at what its parent held when it forked.
     peak_kb = int(run.stdout.rsplit("VmHWM:", 1)[1].split()[0])

@@ -34,7 +34,7 @@ def test_a_perfect_method_scores_perfectly_in_table_json_and_markdown(
     printed = capsys.readouterr().out
     assert "source, unmoved" in printed
     assert "copy" in printed
-    document = json.loads((tmp_path / "report" / "figures.json").read_text())
+    document = json.loads((tmp_path / "report" / "figures.json").read_text("utf-8"))
     unmoved, copy = document["rows"]
     assert copy["row"] == "copy"
     assert copy["mean"]["psnr_db"] == 60
@@ -47,10 +47,10 @@ def test_a_perfect_method_scores_perfectly_in_table_json_and_markdown(
     assert 0.01 < unmoved["videos"]["apd_rad"] < 0.05  # 4.8 degrees about one of three axes
     assert document["instruments"]["tracker"].startswith("facemesh rig (stand-in")
     assert set(copy["people"]) == {"anna", "bea"}
-    assert "| self | copy | 60.00 |" in (tmp_path / "report" / "figures.md").read_text()
+    assert "| self | copy | 60.00 |" in (tmp_path / "report" / "figures.md").read_text("utf-8")
     grid = cv2.imread(str(tmp_path / "report" / "grid_self.png"))
     assert grid.shape[1] == 3 * 256
-    text = (tmp_path / "report" / "figures.md").read_text()
+    text = (tmp_path / "report" / "figures.md").read_text("utf-8")
     assert "| paper | DiffFAE | 31.83 |" in text
     assert "| self | copy | - | 0.000" in text
     assert "DiffusionRig" in printed
@@ -64,7 +64,7 @@ def test_cross_pairs_are_listed_and_measured(
     shutil.copy(media / "clips" / "anna#1.mp4", folder / "bea#1__anna#1.mp4")
     shutil.copy(media / "clips" / "bea#1.mp4", folder / "anna#1__bea#1.mp4")
     assert evaluate("--protocol", "both", "--external", f"copy={folder}") == 0
-    document = json.loads((tmp_path / "report" / "figures.json").read_text())
+    document = json.loads((tmp_path / "report" / "figures.json").read_text("utf-8"))
     rows = {(row["protocol"], row["row"]): row["mean"] for row in document["rows"]}
     assert list(rows) == [
         ("self", "source, unmoved"),

@@ -21,7 +21,8 @@ def folder(tmp_path: Path) -> Path:
         "| file | sha256 | bytes | licence | trained on | command | figures |\n"
         "|---|---|---|---|---|---|---|\n"
         f"| net.safetensors | {sha256(path)} | {path.stat().st_size} | MIT | own clips [CC0] "
-        "| train --stage joint | 20.1 dB |\n"
+        "| train --stage joint | 20.1 dB |\n",
+        "utf-8",
     )
     return tmp_path
 
@@ -90,14 +91,14 @@ def test_licensed_files_of_a_configuration_are_printed_with_their_state(
     template = write_template(tmp_path / "head_template.obj")
     config = tmp_path / "model.yaml"
     text = f"model: {{face: {{licensed: {{template: {template}}}}}}}"
-    config.write_text(text)
+    config.write_text(text, "utf-8")
     assert main(["--config", str(config)]) == 0
     printed = capsys.readouterr().out
     assert "1 of 1 files that are set can be used" in printed
     for row in LICENSED.values():
         assert f"model.face.licensed.{row.key}" in printed
     assert printed.count("not set") == len(LICENSED) - 1
-    config.write_text(text.replace(str(template), str(tmp_path)))
+    config.write_text(text.replace(str(template), str(tmp_path)), "utf-8")
     assert main(["--config", str(config)]) == 1
     printed = capsys.readouterr().out
     assert "where there is no file" in printed

@@ -122,7 +122,7 @@ def test_other_ways_to_more_than_data_are_refused(
 def test_no_module_a_pickle_names_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "chumpy.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "chumpy.py").write_text("raise SystemExit('imported')", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     value = read(python2_pickle(Named("chumpy.ch", "Ch", {"y": 1})), tmp_path)
     assert value == OtherObject(name="chumpy.ch.Ch")

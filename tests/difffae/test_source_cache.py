@@ -97,7 +97,7 @@ def test_other_weights_make_another_source(
     started: Started, counting: Counting, portrait_image: ImageU8, tmp_path: Path
 ) -> None:
     started().encode_source(portrait_image)
-    (tmp_path / "config.yaml").write_text("model: {}\n")
+    (tmp_path / "config.yaml").write_text("model: {}\n", "utf-8")
     other = SourceCache(counting, tmp_path, device="cpu", settings=("eager",))  # type: ignore[arg-type]
     other.encode_source(portrait_image)
     assert counting.num_encoded == 2
@@ -205,6 +205,6 @@ def test_a_folder_without_a_source_is_refused(
     with pytest.raises(ValueError, match=r"arrays\.safetensors"):
         read_source(tmp_path, portrait_image, source.digest, device)
     write_source(tmp_path, source)
-    (tmp_path / "numbers.json").write_text("{}")
+    (tmp_path / "numbers.json").write_text("{}", "utf-8")
     with pytest.raises(ValueError, match="encode the portrait again"):
         read_source(tmp_path, portrait_image, source.digest, device)

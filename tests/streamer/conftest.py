@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
     """What passes for a user's model until something loads it."""
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.yaml").write_text("size: 1\n")
+    (folder / "config.yaml").write_text("size: 1\n", "utf-8")
     return folder
 
 

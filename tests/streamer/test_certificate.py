@@ -62,7 +62,7 @@ def test_two_computers_have_different_test_certificates(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_be_kept_a_certificate_is_made_for_once(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no folder", "utf-8")
     credentials = made(tmp_path / "file" / "test-signing")
     assert credentials.is_test
     assert b"BEGIN CERTIFICATE" in credentials.chain_pem

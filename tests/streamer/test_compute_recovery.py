@@ -186,12 +186,12 @@ def test_the_compute_process_ends_when_its_parent_is_killed(gate: Path) -> None:
         "    asyncio.run(main())\n"
     )
     script = gate.with_name("parent.py")
-    script.write_text(program)
+    script.write_text(program, "utf-8")
     before = set(os.listdir("/dev/shm"))
     roots = [str(Path(stub_engine.__file__).parent), str(Path(stub_engine.__file__).parents[1])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(roots)}
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, str(script)], stdout=subprocess.PIPE, encoding="utf-8", env=environment
     ) as parent:
         assert parent.stdout is not None
         child = os.pidfd_open(int(parent.stdout.readline()))

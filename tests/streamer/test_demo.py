@@ -60,7 +60,7 @@ def test_an_unknown_person_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_folder_that_cannot_be_made_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     assert demo.main(["--output-directory", str(tmp_path / "file" / "d")], load=never_load) == 2
     assert "cannot make the folder" in capsys.readouterr().err
 

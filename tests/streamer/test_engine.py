@@ -122,7 +122,7 @@ def test_wrong_weights_are_one_sentence(tmp_path: Path) -> None:
     folder.mkdir()
     with pytest.raises(ModelError, match=r"cannot load model .*mine on cpu: "):
         load_engine(EngineSettings(model=str(folder)))
-    (folder / "config.yaml").write_text("model: [")
+    (folder / "config.yaml").write_text("model: [", "utf-8")
     with pytest.raises(ModelError, match=r"cannot load model .*mine on cpu: "):
         load_engine(EngineSettings(model=str(folder)))
 

@@ -302,7 +302,7 @@ def test_files_and_links_beside_recordings_are_neither_followed_nor_in_the_way(
     (outside / "kept.mp4").write_bytes(b"kept")
     (parent / "difffae-recordings-link").symlink_to(outside)
     (parent / "difffae-recordings-dangling").symlink_to(tmp_path / "nowhere")
-    (parent / "difffae-recordings-file").write_text("a file")
+    (parent / "difffae-recordings-file").write_text("a file", "utf-8")
     (parent / "difffae-recordings-left").mkdir()
     folder, lock = _private_folder(parent)
     os.close(lock)

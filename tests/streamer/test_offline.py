@@ -164,9 +164,9 @@ def test_bad_inputs_are_one_line_and_leave_nothing(
 ) -> None:
     folder = source.parent
     (folder / "empty.mp4").touch()
-    (folder / "text.mp4").write_text("hello")
+    (folder / "text.mp4").write_text("hello", "utf-8")
     (folder / "cut.mp4").write_bytes(driver.read_bytes()[:3000])
-    (folder / "old.mp4").write_text("old")
+    (folder / "old.mp4").write_text("old", "utf-8")
     PillowImage.new("RGB", (10, 10)).save(folder / "tiny.png")
     before = sorted(folder.iterdir())
     cases = [
@@ -300,7 +300,7 @@ def test_a_user_error_in_a_process_of_its_own_comes_before_torch(
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(source.with_name("no.mp4")), str(source)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=repository,
         check=False,
     )
@@ -326,7 +326,7 @@ def test_native_libraries_cannot_write_between_our_lines(
     done = subprocess.run(
         [sys.executable, "-c", noisy, *given(tmp_path / "v.mp4", source)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=repository,
         check=False,
     )

@@ -45,21 +45,21 @@ def test_a_changed_option_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1, "segments": [{"x": 1}]}'])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     run = PartialRun.create(tmp_path / "p", MADE_FROM)
-    (run.folder / "manifest.json").write_text(text)
+    (run.folder / "manifest.json").write_text(text, "utf-8")
     with pytest.raises(ResumeError, match="is damaged; add --overwrite"):
         PartialRun.resume(tmp_path / "p", MADE_FROM)
 
 
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     run = PartialRun.create(tmp_path / "p", MADE_FROM)
-    manifest = json.loads((run.folder / "manifest.json").read_text())
-    (run.folder / "manifest.json").write_text(json.dumps({**manifest, "version": 99}))
+    manifest = json.loads((run.folder / "manifest.json").read_text("utf-8"))
+    (run.folder / "manifest.json").write_text(json.dumps({**manifest, "version": 99}), "utf-8")
     with pytest.raises(ResumeError, match="another version"):
         PartialRun.resume(tmp_path / "p", MADE_FROM)
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", "utf-8")
     with pytest.raises(OutputError, match="cannot write in"):
         PartialRun.create(tmp_path / "file" / "p", MADE_FROM)
 
@@ -73,11 +73,11 @@ def test_remove_leaves_nothing(tmp_path: Path) -> None:
 
 def test_the_hash_of_a_folder_follows_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "a").write_text("one")
+    (tmp_path / "m" / "a").write_text("one", "utf-8")
     first = file_hash(tmp_path / "m")
     (tmp_path / "m" / "a").rename(tmp_path / "m" / "b")
     second = file_hash(tmp_path / "m")
-    (tmp_path / "m" / "b").write_text("two")
+    (tmp_path / "m" / "b").write_text("two", "utf-8")
     assert len({first, second, file_hash(tmp_path / "m")}) == 3
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_hash(tmp_path / "abc").startswith("ba7816bf8f01cfea")

@@ -99,7 +99,7 @@ def test_what_does_not_move_is_from_pictures_only(tmp_path: Path, place: Place) 
 
 def test_a_file_that_is_neither_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
-    path.write_text("no picture")
+    path.write_text("no picture", "utf-8")
     with pytest.raises(DriverError, match="is neither a picture nor a video that can be read"):
         read_places({"pose": path})
     with pytest.raises(PortraitError, match="there is no picture"):

@@ -182,7 +182,7 @@ def test_a_cut_off_jpeg_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "text.jpg").write_text("hello", "utf-8")
     (tmp_path / "empty.jpg").touch()
     assert "is not a picture" in refusal(tmp_path / "text.jpg")
     assert "is empty" in refusal(tmp_path / "empty.jpg")

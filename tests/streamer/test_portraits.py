@@ -61,20 +61,20 @@ def test_the_record_is_appended_to_and_private(tmp_path: Path) -> None:
         await SessionLog(tmp_path / "log").write({"text": "a\nb"})
 
     asyncio.run(act())
-    lines = log.path.read_text().splitlines()
+    lines = log.path.read_text("utf-8").splitlines()
     assert len(lines) == 51
     assert lines[-1] == '{"text": "a\\nb"}'
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_record_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("in the way")
+    (tmp_path / "log").write_text("in the way", "utf-8")
     with pytest.raises(OutputError, match="--log_folder"):
         SessionLog(tmp_path / "log").prepare()
 
 
 def test_the_record_is_not_written_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").write_text("")
+    (tmp_path / "elsewhere").write_text("", "utf-8")
     (tmp_path / "sessions.jsonl").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError):
         SessionLog(tmp_path).prepare()

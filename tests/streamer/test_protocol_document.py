@@ -63,7 +63,7 @@ def run(scene: Callable[[Stage], Awaitable[None]], folder: Path, **config: Any) 
 
 def in_sources(pattern: str) -> list[Any]:
     """What a pattern finds in all files of the package, in order."""
-    return [found for file in SOURCES for found in re.findall(pattern, file.read_text())]
+    return [found for file in SOURCES for found in re.findall(pattern, file.read_text("utf-8"))]
 
 
 def test_the_errors_of_http_are_those_of_the_server() -> None:
@@ -289,7 +289,7 @@ def test_what_is_told_of_a_recording_has_the_fields_shown(tmp_path: Path) -> Non
 
     async def act() -> None:
         (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "config.yaml").write_text("size: 1\n")
+        (tmp_path / "model" / "config.yaml").write_text("size: 1\n", "utf-8")
         config = ServerConfig(recording_folder=tmp_path, model=str(tmp_path / "model"))
         recordings = Recordings(config)
         await recordings.prepare()
@@ -331,7 +331,7 @@ def test_the_session_record_has_the_fields_named(tmp_path: Path) -> None:
     async def scene(stage: Stage) -> None:
         _, begun = await stage.begin()
         await stage.client.delete(f"/api/sessions/{begun['id']}")
-        start, stop = map(json.loads, stage.log.read_text().splitlines())
+        start, stop = map(json.loads, stage.log.read_text("utf-8").splitlines())
         assert set(start) == first - places
         assert set(stop) == second
 
@@ -364,5 +364,5 @@ def test_the_session_record_has_the_fields_named(tmp_path: Path) -> None:
     ],
 )
 def test_the_numbers_are_those_of_the_server(said: str, number: object) -> None:
-    text = re.sub(r"\s+", " ", PATH.read_text())
+    text = re.sub(r"\s+", " ", PATH.read_text("utf-8"))
     assert re.sub(r"\s+", " ", said.format(number)).strip() in text

@@ -71,10 +71,10 @@ def test_a_certificate_that_cannot_sign_is_refused_before_and_at_signing(
 
 def test_what_is_no_mp4_is_left_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
-    path.write_text("hello, this is text and no video")
+    path.write_text("hello, this is text and no video", "utf-8")
     with pytest.raises(OutputError, match=r"cannot sign .*text\.mp4"):
         sign_file(path, STATEMENT, load_credentials(SigningSettings()))
-    assert path.read_text() == "hello, this is text and no video"
+    assert path.read_text("utf-8") == "hello, this is text and no video"
     assert [found.name for found in tmp_path.iterdir()] == ["text.mp4"]
 
 

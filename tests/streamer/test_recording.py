@@ -302,7 +302,7 @@ def test_an_abandoned_recording_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_wrong_start_or_end_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "old.mp4").write_text("old")
+    (tmp_path / "old.mp4").write_text("old", "utf-8")
     with pytest.raises(OutputError, match="exists; choose another name"):
         Recorder().start(tmp_path / "old.mp4", SIZE)
     with pytest.raises(OutputError, match="cannot record in"):
@@ -314,7 +314,7 @@ def test_a_wrong_start_or_end_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is being recorded already"):
         recorder.start(tmp_path / "s.mp4", SIZE)
     recorder.abandon()
-    assert (tmp_path / "old.mp4").read_text() == "old"
+    assert (tmp_path / "old.mp4").read_text("utf-8") == "old"
 
 
 def test_a_killed_process_leaves_no_file_under_the_recordings_name(
@@ -325,7 +325,7 @@ def test_a_killed_process_leaves_no_file_under_the_recordings_name(
         cwd=repository,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     with process:
         assert process.stdout is not None

@@ -48,7 +48,7 @@ def run(scene: Scene, folder: Path, **limits: Any) -> None:
         recording_folder=folder, limits=Limits(**limits), model=str(folder / "model")
     )
     (folder / "model").mkdir()
-    (folder / "model" / "config.yaml").write_text("size: 1\n")
+    (folder / "model" / "config.yaml").write_text("size: 1\n", "utf-8")
 
     async def act() -> None:
         recordings = Recordings(config)
@@ -285,7 +285,7 @@ def test_what_a_killed_server_left_is_removed_and_a_running_one_s_is_not(tmp_pat
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", "utf-8")
     config = ServerConfig(recording_folder=tmp_path / "file")
     with pytest.raises(OutputError, match="--recording_folder"):
         asyncio.run(Recordings(config).prepare())

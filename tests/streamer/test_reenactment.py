@@ -228,9 +228,9 @@ def test_a_portrait_without_a_face_or_with_two_is_refused(driver: Path, tmp_path
 
 def test_outputs_are_checked_before_the_model_is_loaded(driver: Path, source: Path) -> None:
     folder = source.parent
-    (folder / "there.mp4").write_text("precious")
+    (folder / "there.mp4").write_text("precious", "utf-8")
     (folder / "folder.mp4").mkdir()
-    (folder / "file").write_text("x")
+    (folder / "file").write_text("x", "utf-8")
     bad = {
         "there.mp4": "exists; add --overwrite",
         "folder.mp4": "is a folder",
@@ -248,7 +248,7 @@ def test_outputs_are_checked_before_the_model_is_loaded(driver: Path, source: Pa
     same = {View.RESULT: folder / "a.mp4", View.MASK: folder / "a.mp4"}
     with pytest.raises(OutputError, match="same name"):
         reenact_file(job_for(driver, source, outputs=same), load=never_load)
-    assert (folder / "there.mp4").read_text() == "precious"
+    assert (folder / "there.mp4").read_text("utf-8") == "precious"
     assert listing(folder) == before
 
 
@@ -264,11 +264,11 @@ def test_a_folder_that_takes_no_files_is_an_output_error(driver: Path, source: P
 
 def test_a_failed_overwrite_keeps_the_old_file(driver: Path, source: Path) -> None:
     output = source.with_name("out.mp4")
-    output.write_text("old")
+    output.write_text("old", "utf-8")
     PillowImage.new("RGB", (100, 100)).save(source)
     with pytest.raises(StreamerError):
         reenact_file(job_for(driver, source, can_overwrite=True), load=FakeLoader(FakeReenactor()))
-    assert output.read_text() == "old"
+    assert output.read_text("utf-8") == "old"
 
 
 def test_a_bug_in_the_model_keeps_finished_segments_and_is_not_hidden(
@@ -304,7 +304,7 @@ def test_memory_stays_flat_however_long_the_video(tmp_path: Path, source: Path) 
     pages: list[int] = []
 
     def on_frame(done: int, total: int | None, is_new: bool) -> None:
-        pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
+        pages.append(int(Path("/proc/self/statm").read_text("utf-8").split()[1]))
 
     reenact_file(job_for(driver, source), load=FakeLoader(FakeReenactor()), on_frame=on_frame)
     assert len(pages) == 300

@@ -20,7 +20,9 @@ def test_the_server_s_process_holds_no_model() -> None:
     code = (
         "import sys, streamer.server; print({'torch', 'mediapipe', 'difffae'} & set(sys.modules))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
     assert ran.stdout.strip() == "set()"
 
 
@@ -125,7 +127,7 @@ def test_options_go_over_the_environment_and_that_over_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "server.yaml"
-    file.write_text("port: 1001\nmax_sessions: 5\nlimits: {idle_s: 7}\n")
+    file.write_text("port: 1001\nmax_sessions: 5\nlimits: {idle_s: 7}\n", "utf-8")
     monkeypatch.setenv("STREAMER_TOKEN", "from-the-environment")
     config = read_config(["--config", str(file), "--port", "1002"])
     assert (config.port, config.max_sessions, config.limits.idle_s) == (1002, 5, 7)

@@ -98,12 +98,12 @@ def test_a_session_begins_is_described_and_ends_and_all_is_on_record(tmp_path: P
         assert await error_of(await stage.client.delete(address)) == (404, "unknown_session")
         assert stage.peers.made[0].is_closed
         assert stage.compute.streams[begun["id"]].is_closed
-        start, stop = map(json.loads, stage.log.read_text().splitlines())
+        start, stop = map(json.loads, stage.log.read_text("utf-8").splitlines())
         assert (start["event"], stop["event"]) == ("start", "stop")
         assert start["consent_sha256"] == CONSENT_SHA256
         assert start["remote"] == "127.0.0.1"
         assert len(start["portrait_sha256"]) == 64
-        assert begun["id"] not in stage.log.read_text()
+        assert begun["id"] not in stage.log.read_text("utf-8")
 
     run(scene, tmp_path)
 

@@ -160,7 +160,7 @@ def test_a_video_that_was_never_signed_and_what_is_no_video_are_not_labelled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = write_video(tmp_path / "plain.mp4", moving_frames(3), VideoOptions())
-    (tmp_path / "text.mp4").write_text("hello, no video at all")
+    (tmp_path / "text.mp4").write_text("hello, no video at all", "utf-8")
     (tmp_path / "empty.mp4").touch()
     for path in (plain, tmp_path / "text.mp4", tmp_path / "empty.mp4"):
         assert main([str(path)]) == 1
@@ -221,7 +221,7 @@ def test_what_is_asked_wrongly_is_one_line_and_2(
 ) -> None:
     path = signed_video(tmp_path / "v.mp4")
     (tmp_path / "junk.pem").write_bytes(b"\xff")
-    (tmp_path / "text.pem").write_text("no certificate")
+    (tmp_path / "text.pem").write_text("no certificate", "utf-8")
     cases = [
         ([], "required: file"),
         ([str(tmp_path / "none.mp4")], "cannot read"),

@@ -132,8 +132,8 @@ def test_missing_empty_and_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_text_and_pictures_are_no_videos(tmp_path: Path) -> None:
-    (tmp_path / "notes.mp4").write_text("dear diary\n" * 100)
-    (tmp_path / "notes.txt").write_text("dear diary\n" * 100)
+    (tmp_path / "notes.mp4").write_text("dear diary\n" * 100, "utf-8")
+    (tmp_path / "notes.txt").write_text("dear diary\n" * 100, "utf-8")
     PillowImage.fromarray(moving_frames(1)[0]).save(tmp_path / "p.jpg")
     PillowImage.fromarray(moving_frames(1)[0]).save(tmp_path / "p.png")
     for name in ("notes.mp4", "notes.txt", "p.jpg", "p.png"):
@@ -143,8 +143,10 @@ def test_text_and_pictures_are_no_videos(tmp_path: Path) -> None:
 def test_a_playlist_cannot_make_the_reader_open_other_files(tmp_path: Path) -> None:
     write_video(tmp_path / "v.mp4", moving_frames(10))
     playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nv.mp4\n#EXT-X-ENDLIST\n"
-    (tmp_path / "list.m3u8").write_text(playlist)
-    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {tmp_path / 'v.mp4'}\n")
+    (tmp_path / "list.m3u8").write_text(playlist, "utf-8")
+    (tmp_path / "list.mp4").write_text(
+        f"ffconcat version 1.0\nfile {tmp_path / 'v.mp4'}\n", "utf-8"
+    )
     assert "is not a video that can be read" in refusal(tmp_path / "list.m3u8")
     assert "is not a video that can be read" in refusal(tmp_path / "list.mp4")
 

@@ -59,7 +59,7 @@ def address(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     ) as server:
         assert server.stdout is not None
         said = "".join(iter(server.stdout.readline, "ready\n"))

@@ -49,8 +49,8 @@ def test_lists_and_counts_are_stored_and_read_back(tmp_path: Path) -> None:
     split = split_people(PEOPLE[:10], 0)
     save_split(tmp_path, split, 0, {"population": "ten people"})
     assert load_split(tmp_path, 0) == split
-    assert (tmp_path / "test.txt").read_text().split() == sorted(split.test)
-    stored = json.loads((tmp_path / "split.json").read_text())
+    assert (tmp_path / "test.txt").read_text("utf-8").split() == sorted(split.test)
+    stored = json.loads((tmp_path / "split.json").read_text("utf-8"))
     assert stored["seed"] == 0
     assert stored["people"] == {"train": 8, "test": 2}
     assert stored["population"] == "ten people"
@@ -67,7 +67,7 @@ def test_another_seed_or_changed_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="made with seed 0, not 1: give --seed 0"):
         load_split(tmp_path, 1)
     with (tmp_path / "test.txt").open("a") as file:
-        file.write((tmp_path / "train.txt").read_text().splitlines()[0] + "\n")
+        file.write((tmp_path / "train.txt").read_text("utf-8").splitlines()[0] + "\n")
     with pytest.raises(ValueError, match="restore the files"):
         load_split(tmp_path, 0)
 

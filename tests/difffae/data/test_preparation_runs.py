@@ -93,10 +93,10 @@ def test_a_second_run_looks_at_nothing_and_reports_what_is_there(
     videos: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_tasks, "plan_clips", None)
-    before = (alone / "report.jsonl").read_text()
+    before = (alone / "report.jsonl").read_text("utf-8")
     summary = prepare(job(videos, alone))
     assert (summary.written, summary.kept, summary.rejected) == (0, 4, 0)
-    assert (alone / "report.jsonl").read_text() == before
+    assert (alone / "report.jsonl").read_text("utf-8") == before
 
 
 def test_a_run_that_is_killed_half_way_goes_on_and_ends_the_same(

@@ -82,7 +82,7 @@ def test_what_cannot_be_used_is_left_out_with_a_warning(
     whole = (media / f"{MP4}.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[:300])
     (folder / "empty.mp4").write_bytes(b"")
-    (folder / "text.png").write_text("no picture")
+    (folder / "text.png").write_text("no picture", "utf-8")
     grey = np.full((128, 128, 3), 127, np.uint8)
     cv2.imwrite(str(folder / "grey.png"), grey)
     (folder / "faceless.mp4").mkdir()

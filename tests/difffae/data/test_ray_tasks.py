@@ -38,7 +38,10 @@ def test_the_same_command_makes_the_same_samples_on_two_workers(
     limits = ["--min-frames", "8", "--min-sharpness", "0.005", "--stride", "3"]
     command = [sys.executable, "-m", "difffae.data.prepare", str(videos), str(tmp_path), *limits]
     done = subprocess.run(
-        [*command, "--workers", "2", "--ray", cluster], capture_output=True, text=True, check=False
+        [*command, "--workers", "2", "--ray", cluster],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "4 written, 0 kept from before, 1 rejected" in done.stderr
@@ -67,7 +70,7 @@ def test_two_workers_work_at_the_same_time_and_hear_of_a_full_disk(
         for finding in findings[:1]
     }
     assert told == {"a": "written", "b": "written", "c": "a bad file"}
-    assert (tmp_path / "a").read_text() != (tmp_path / "b").read_text()
+    assert (tmp_path / "a").read_text("utf-8") != (tmp_path / "b").read_text("utf-8")
     full = [PlantedTask(name="d", fault="full disk")]
     with pytest.raises(CannotWriteError, match="No space left on device"):
         list(run_on_ray(full, settings, cluster, 1))

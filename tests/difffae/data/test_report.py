@@ -20,7 +20,7 @@ REJECTED = Finding(
 def test_findings_are_lines_of_json_without_empty_fields(tmp_path: Path) -> None:
     report = Report(tmp_path, SETTINGS)
     report.add([WRITTEN, REJECTED, DONE])
-    lines = [json.loads(line) for line in (tmp_path / REPORT_NAME).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / REPORT_NAME).read_text("utf-8").splitlines()]
     assert lines[0] == {"settings": SETTINGS}
     assert lines[2] == {
         "file": "/in/a.mp4",

@@ -21,7 +21,7 @@ def video(path: Path, levels: list[int]) -> Path:
 
 
 def test_clips_of_the_split_alone_are_read(tmp_path: Path) -> None:
-    (tmp_path / "clips.csv").write_text(TABLE)
+    (tmp_path / "clips.csv").write_text(TABLE, "utf-8")
     video(tmp_path / "a#1.mp4", [10, 20, 30])
     (clip,) = read_clips(tmp_path, tmp_path / "clips.csv", "val")
     assert (clip.person, clip.num_frames, clip.stem) == ("anna", 3, "a#1")
@@ -39,7 +39,7 @@ def test_a_missing_table_split_or_clip_is_refused(tmp_path: Path) -> None:
     table = tmp_path / "clips.csv"
     with pytest.raises(ValueError, match="--csv"):
         read_clips(tmp_path, table, "val")
-    table.write_text(TABLE)
+    table.write_text(TABLE, "utf-8")
     with pytest.raises(ValueError, match="split 'test'"):
         read_clips(tmp_path, table, "test")
     with pytest.raises(ValueError, match=r"1 clips .* not in .*a#1\.mp4"):
@@ -48,6 +48,6 @@ def test_a_missing_table_split_or_clip_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "text.mp4"
-    path.write_text("not a video")
+    path.write_text("not a video", "utf-8")
     with pytest.raises(ValueError, match=r"not a readable video: .*text\.mp4"):
         first_frame(path)

@@ -198,8 +198,8 @@ def test_people_are_divided_and_their_clips_lie_apart_with_lists_and_table(
     }
     assert (len(people["train"]), len(people["test"])) == (8, 2)
     for part in ("train", "test"):
-        assert set((source.output / f"{part}.txt").read_text().split()) == people[part]
-    stored = json.loads((source.output / "split.json").read_text())
+        assert set((source.output / f"{part}.txt").read_text("utf-8").split()) == people[part]
+    stored = json.loads((source.output / "split.json").read_text("utf-8"))
     assert stored["clips"] == {"train": 8, "test": 2}
     assert "10 people of vox.csv; VoxCeleb1 has 1251" in stored["population"]
     clips = read_clips(source.output, source.output / "clips.csv", "test")
@@ -210,12 +210,14 @@ def test_people_are_divided_and_their_clips_lie_apart_with_lists_and_table(
 def test_people_of_the_first_table_stay_when_a_longer_one_follows(source: Source) -> None:
     source.prepare(*people_rows(10), size=32)
     before = {
-        part: set((source.output / f"{part}.txt").read_text().split()) for part in ("train", "test")
+        part: set((source.output / f"{part}.txt").read_text("utf-8").split())
+        for part in ("train", "test")
     }
     summary = source.prepare(*people_rows(20), size=32)
     assert (summary.written, summary.kept) == (10, 10)
     after = {
-        part: set((source.output / f"{part}.txt").read_text().split()) for part in ("train", "test")
+        part: set((source.output / f"{part}.txt").read_text("utf-8").split())
+        for part in ("train", "test")
     }
     assert before["train"] < after["train"]
     assert before["test"] < after["test"]
@@ -228,7 +230,7 @@ def test_people_of_videos_not_downloaded_yet_are_divided_too(source: Source) -> 
         for k, row in enumerate(people_rows(10))
     ]
     source.prepare(*rows, size=32)
-    stored = json.loads((source.output / "split.json").read_text())
+    stored = json.loads((source.output / "split.json").read_text("utf-8"))
     assert stored["people"] == {"train": 8, "test": 2}
     with (source.output / "clips.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 5

@@ -31,7 +31,7 @@ def test_a_killed_worker_costs_its_task_alone_and_is_tried_again(tmp_path: Path)
     assert told.pop("b") == ["the process that read it died with exit code -9"]  # not finished
     wanted = ["written", "finished"]
     assert told == {"a": wanted, "c": ["a bad file", "finished"], "d": wanted}
-    pids = {int((tmp_path / name).read_text()) for name in ("a", "d")}
+    pids = {int((tmp_path / name).read_text("utf-8")) for name in ("a", "d")}
     assert os.getpid() not in pids
 
 
@@ -44,7 +44,7 @@ def test_a_full_disk_in_a_worker_stops_the_run_with_one_error(tmp_path: Path) ->
 def test_one_worker_is_this_process(tmp_path: Path) -> None:
     told = outcomes(tmp_path, [PlantedTask(name="a"), PlantedTask(name="c", fault="bad file")], 1)
     assert told == {"a": ["written", "finished"], "c": ["a bad file", "finished"]}
-    assert (tmp_path / "a").read_text() == str(os.getpid())
+    assert (tmp_path / "a").read_text("utf-8") == str(os.getpid())
     with pytest.raises(CannotWriteError):
         outcomes(tmp_path, [PlantedTask(name="a", fault="full disk")], 1)
 

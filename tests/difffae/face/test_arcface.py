@@ -189,7 +189,7 @@ def test_a_pack_that_is_not_installed_is_named_with_its_place(
 
 
 def text_file(path: Path) -> Path:
-    path.write_text("this is text, not a network")
+    path.write_text("this is text, not a network", "utf-8")
     return path
 
 

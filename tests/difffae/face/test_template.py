@@ -73,7 +73,7 @@ def test_a_malformed_line_is_named(old: str, new: str, message: str) -> None:
 
 def test_other_meshes_are_refused_with_where_to_get_the_right_one(tmp_path: Path) -> None:
     path = tmp_path / "head_template.obj"
-    path.write_text(SMALL)
+    path.write_text(SMALL, "utf-8")
     with pytest.raises(LicensedFileError) as error:
         load_template(path)
     assert "got 4 vertices, 5 texture coordinates and 2 triangles" in str(error.value)
@@ -89,11 +89,11 @@ def test_missing_empty_truncated_and_binary_files_are_refused(tmp_path: Path) ->
     path.write_bytes(b"")
     with pytest.raises(LicensedFileError, match="no texture coordinates or no triangles"):
         load_template(path)
-    text = write_template(path).read_text()
-    path.write_text(text[: len(text) // 2])
+    text = write_template(path).read_text("utf-8")
+    path.write_text(text[: len(text) // 2], "utf-8")
     with pytest.raises(LicensedFileError):
         load_template(path)
-    path.write_text(text[:-5000])
+    path.write_text(text[:-5000], "utf-8")
     with pytest.raises(LicensedFileError):
         load_template(path)
     path.write_bytes(b"\x89PNG\xff\xfe\x00")

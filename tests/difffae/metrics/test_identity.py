@@ -100,6 +100,6 @@ def embed(embedder: Embedder, landmarks: LandmarkMeter, path: Path) -> np.ndarra
 def test_a_missing_file_and_one_that_is_no_onnx_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no embedder at"):
         Embedder(tmp_path / "none.onnx")
-    (tmp_path / "text.onnx").write_text("this is text, not a network")
+    (tmp_path / "text.onnx").write_text("this is text, not a network", "utf-8")
     with pytest.raises(ValueError, match="not an ONNX model"):
         Embedder(tmp_path / "text.onnx")

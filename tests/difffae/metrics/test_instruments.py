@@ -89,14 +89,14 @@ def test_another_models_rig_may_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.yaml"):
         load_parameter_meter(str(tmp_path / "nowhere.yaml"))
     config = tmp_path / "config.yaml"
-    config.write_text("model: {}\n")
+    config.write_text("model: {}\n", "utf-8")
     with pytest.raises(WeightsError, match=r"head_model\.safetensors"):
         load_parameter_meter(str(config))
 
 
 def test_flame_without_its_files_is_one_sentence_that_names_the_key(tmp_path: Path) -> None:
     config = tmp_path / "flame.yaml"
-    config.write_text("model:\n  face:\n    rig: flame\n    background: black\n")
+    config.write_text("model:\n  face:\n    rig: flame\n    background: black\n", "utf-8")
     with pytest.raises(ValueError, match=r"model\.face\.licensed"):
         load_parameter_meter(str(config))
 

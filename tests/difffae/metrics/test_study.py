@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> EvaluateConfig:
     write_clip(folder, "anna", [Bars(light=60), Bars(light=62)])
     write_clip(folder, "bea", [Bars(light=140), Bars(light=141)])
     rows = ["file,person,split,frames", "anna#1.mp4,anna,val,2", "bea#1.mp4,bea,val,2"]
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n", "utf-8")
     return EvaluateConfig(
         clips=folder,
         csv=tmp_path / "clips.csv",
@@ -70,7 +70,7 @@ def test_light_and_disentanglement_come_out_as_json_markdown_and_grids(
     assert counter.done == len(study.cases) == 6
     report = gather(result, config)
     write_report(report, result, config)
-    document = json.loads((config.output / "figures.json").read_text())
+    document = json.loads((config.output / "figures.json").read_text("utf-8"))
     rows = {(row["protocol"], row["row"]): row for row in document["rows"]}
     assert {protocol for protocol, _ in rows} == {"light", "relight"}
     assert rows["light", "source, unmoved"]["videos"]["ald"] == pytest.approx(0.8, abs=0.05)
@@ -85,7 +85,7 @@ def test_light_and_disentanglement_come_out_as_json_markdown_and_grids(
     assert document["paper"]["rows"]["DiffFAE"]["CSIM"] == 0.9458
     assert document["paper"]["rows"]["Hou et al."]["APD"] is None
     assert any("Tracker of APD, AED and ALD: bars." in text for text in document["definitions"])
-    text = (config.output / "figures.md").read_text()
+    text = (config.output / "figures.md").read_text("utf-8")
     for part in ("paper's table 1", "## Disentanglement", "## Definitions", "relight: the source"):
         assert part in text
     for protocol in EDITING:
@@ -120,11 +120,11 @@ def test_scores_that_were_not_measured_are_null(config: EvaluateConfig) -> None:
     result = Study(config, BarPipeline()).run(lambda: None)  # type: ignore[arg-type]
     assert np.isnan(Scores().ald)
     write_report(gather(result, config), result, config)
-    document = json.loads((config.output / "figures.json").read_text())
+    document = json.loads((config.output / "figures.json").read_text("utf-8"))
     light = next(row for row in document["rows"] if row["protocol"] == "light")
     assert light["videos"]["psnr_db"] is None
     assert light["realism"]["frechet"] is None
-    assert "NaN" not in (config.output / "figures.json").read_text()
+    assert "NaN" not in (config.output / "figures.json").read_text("utf-8")
 
 
 def test_cases_without_a_face_are_left_out_and_named(config: EvaluateConfig) -> None:

@@ -54,16 +54,16 @@ def test_key_changes_with_all_the_result_depends_on(two_heads: nn.Module, image:
 def test_entry_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     entry = tmp_path / "cache" / "net"
     with new_entry(entry) as folder:
-        (folder / "file").write_text("data")
+        (folder / "file").write_text("data", "utf-8")
         assert not entry.exists()
-    assert (entry / "file").read_text() == "data"
+    assert (entry / "file").read_text("utf-8") == "data"
     assert [path.name for path in entry.parent.iterdir()] == ["net"]
 
 
 def test_entry_that_failed_leaves_nothing(tmp_path: Path) -> None:
     def fill() -> None:
         with new_entry(tmp_path / "net") as folder:
-            (folder / "file").write_text("data")
+            (folder / "file").write_text("data", "utf-8")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -75,8 +75,8 @@ def test_entry_that_another_process_finished_first_is_kept(tmp_path: Path) -> No
     entry = tmp_path / "net"
     with new_entry(entry):
         entry.mkdir()
-        (entry / "file").write_text("theirs")
-    assert (entry / "file").read_text() == "theirs"
+        (entry / "file").write_text("theirs", "utf-8")
+    assert (entry / "file").read_text("utf-8") == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
 
 
@@ -112,11 +112,11 @@ def test_entries_past_the_limit_in_bytes_are_dropped_but_never_the_one_in_use(
 def test_what_a_link_points_to_outlives_its_removal(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "file").write_text("precious")
+    (outside / "file").write_text("precious", "utf-8")
     folder = tmp_path / "cache"
     (folder / "net").mkdir(parents=True)
     (folder / ".old.partial").symlink_to(outside)
     os.utime(folder / ".old.partial", (0, 0), follow_symlinks=False)
     keep_recent(folder, folder / "net")
     assert [path.name for path in folder.iterdir()] == ["net"]
-    assert (outside / "file").read_text() == "precious"
+    assert (outside / "file").read_text("utf-8") == "precious"

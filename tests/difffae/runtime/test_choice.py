@@ -111,15 +111,15 @@ def test_a_damaged_or_foreign_choice_is_measured_anew(
 ) -> None:
     seconds_of(one_head, image, Candidates(clock, openvino=1.0, eager=2.0))
     [kept] = cache.joinpath("choices").iterdir()
-    kept.write_text(text)
+    kept.write_text(text, "utf-8")
     assert seconds_of(one_head, image, Candidates(clock, openvino=9.0, eager=2.0)) == 2.0
-    assert json.loads(kept.read_text())["runtime"] == "eager"
+    assert json.loads(kept.read_text("utf-8"))["runtime"] == "eager"
 
 
 def test_a_cache_that_cannot_be_written_only_costs_the_memory(
     one_head: nn.Module, image: Tensor, cache: Path, clock: Clock
 ) -> None:
-    cache.write_text("a file where the folder should be")
+    cache.write_text("a file where the folder should be", "utf-8")
     assert seconds_of(one_head, image, Candidates(clock, openvino=3.0, eager=2.0)) == 2.0
 
 

@@ -42,7 +42,7 @@ def test_auto_answers_as_the_module_does_and_remembers_what_it_chose(
     network = compile_network(one_head, (image,), precision="fp32")
     torch.testing.assert_close(network(image), one_head(image), rtol=1e-4, atol=1e-4)
     [kept] = warm_cache.glob("choices/OneHead-*.json")
-    chosen = json.loads(kept.read_text())["runtime"]
+    chosen = json.loads(kept.read_text("utf-8"))["runtime"]
     kinds = {"openvino": OpenVinoNetwork, "eager": EagerNetwork}
     assert isinstance(compile_network(one_head, (image,), precision="fp32"), kinds[chosen])
 
@@ -57,7 +57,7 @@ def test_auto_falls_back_to_eager_with_one_line_after_a_crash(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     script = tmp_path / "crash.py"
-    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "utf-8")
     monkeypatch.setattr(openvino_runtime, "_PROBE", script)
     with caplog.at_level(logging.INFO, logger="difffae"):
         network = compile_network(one_head, (image,), precision="fp32")
@@ -75,7 +75,7 @@ def test_runtime_asked_for_by_name_does_not_fall_back(
     one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     script = tmp_path / "fail.py"
-    script.write_text("raise SystemExit('no')\n")
+    script.write_text("raise SystemExit('no')\n", "utf-8")
     monkeypatch.setattr(openvino_runtime, "_PROBE", script)
     with pytest.raises(RuntimeUnavailableError, match="OpenVINO failed on OneHead: no"):
         compile_network(one_head, (image,), runtime="openvino")
@@ -253,8 +253,8 @@ def test_known_networks_whose_entries_are_gone_are_converted_one_by_one(
     for request in asked.values():
         compile_network(request.module, request.example_inputs, precision="fp32", runtime="auto")
         [kept] = cache.glob(f"choices/{type(request.module).__name__}-*.json")
-        told = json.loads(kept.read_text())
-        kept.write_text(json.dumps({**told, "runtime": "openvino"}))
+        told = json.loads(kept.read_text("utf-8"))
+        kept.write_text(json.dumps({**told, "runtime": "openvino"}), "utf-8")
         kept.chmod(0o600)
     shutil.rmtree(cache / "openvino")
     is_running = threading.Lock()

@@ -91,7 +91,7 @@ def test_nobody_else_can_write_an_entry_whatever_the_umask(cache: Path, filling:
 
 def test_an_entry_that_fails_leaves_nothing(cache: Path) -> None:
     def fail(folder: Path) -> None:
-        (folder / "half").write_text("half")
+        (folder / "half").write_text("half", "utf-8")
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"), open_entry("kind", KEY, fail):
@@ -150,7 +150,7 @@ def _pipe_as_manifest(entry: Path) -> None:
 
 def _file_as_entry(entry: Path) -> None:
     entry.rename(entry.parent.parent / "elsewhere")
-    entry.write_text("not a folder")
+    entry.write_text("not a folder", "utf-8")
 
 
 def _open_file(entry: Path) -> None:
@@ -183,9 +183,9 @@ def _no_manifest(entry: Path) -> None:
 
 def _manifest(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
     def plant(entry: Path) -> None:
-        told = json.loads((entry / MANIFEST).read_text())
+        told = json.loads((entry / MANIFEST).read_text("utf-8"))
         changed = change(told)
-        (entry / MANIFEST).write_text(json.dumps(told if changed is None else changed))
+        (entry / MANIFEST).write_text(json.dumps(told if changed is None else changed), "utf-8")
 
     return plant
 
@@ -302,7 +302,7 @@ def unusable(request: pytest.FixtureRequest, cache: Path, monkeypatch: pytest.Mo
     """A cache folder that entries cannot be kept in."""
     cache.mkdir()
     if request.param == "file":
-        (cache / "kind").write_text("")
+        (cache / "kind").write_text("", "utf-8")
     elif request.param == "link":
         (cache.parent / "theirs").mkdir()
         (cache / "kind").symlink_to(cache.parent / "theirs")
@@ -356,7 +356,7 @@ def _open_in_child(root: str, started: "multiprocessing.synchronize.Barrier", to
     filling = Filling()
     started.wait()
     assert opened(filling) == CONTENT
-    Path(told).write_text(str(filling.count))
+    Path(told).write_text(str(filling.count), "utf-8")
 
 
 def test_processes_that_start_at_once_build_an_entry_once(cache: Path, tmp_path: Path) -> None:
@@ -371,14 +371,14 @@ def test_processes_that_start_at_once_build_an_entry_once(cache: Path, tmp_path:
     for child in children:
         child.join(20)
     assert [child.exitcode for child in children] == [0, 0, 0]
-    assert sorted(Path(each).read_text() for each in told) == ["0", "0", "1"]
+    assert sorted(Path(each).read_text("utf-8") for each in told) == ["0", "0", "1"]
     check_entry(cache / "kind" / KEY)
 
 
 @pytest.mark.parametrize("kind", ["link", "open", "pipe", "missing", "folder"])
 def test_a_small_file_is_read_only_where_it_can_be_trusted(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "choice.json"
-    path.write_text("{}")
+    path.write_text("{}", "utf-8")
     path.chmod(0o600)
     assert read_private(path) == "{}"
     if kind == "link":

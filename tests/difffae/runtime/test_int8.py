@@ -104,7 +104,7 @@ def test_a_network_that_int8_ruins_runs_in_floating_point_and_is_not_tried_again
         if precision == "int8":
             assert len(messages) == 1
             assert messages[0].startswith("OpenVINO gets Ruined wrong: output 0 is wrong")
-    kept = json.loads(next((cache / "choices").iterdir()).read_text())
+    kept = json.loads(next((cache / "choices").iterdir()).read_text("utf-8"))
     assert kept["runtime"] in ("openvino", "eager")
     assert "openvino-int8" not in kept["times_ms"]
 

@@ -30,7 +30,7 @@ def _names(folder: Path) -> list[str]:
 
 def _replace_probe(monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
     script = folder / "probe.py"
-    script.write_text(code)
+    script.write_text(code, "utf-8")
     monkeypatch.setattr(runtime, "_PROBE", script)
 
 
@@ -161,7 +161,7 @@ def test_cache_that_cannot_be_written_costs_the_next_start_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, logger="difffae")
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", "utf-8")
     monkeypatch.setenv("DIFFFAE_CACHE", str(tmp_path / "file"))
     output = compile_openvino(one_head, (image,), config=EXACT)(image)
     torch.testing.assert_close(output, one_head(image), rtol=1e-4, atol=1e-4)
@@ -171,7 +171,7 @@ def test_cache_that_cannot_be_written_costs_the_next_start_and_says_so(
 def test_no_folder_to_build_in_is_an_error_that_says_what_to_do(
     one_head: nn.Module, image: Tensor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", "utf-8")
     monkeypatch.setenv("DIFFFAE_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     with pytest.raises(RuntimeUnavailableError, match=r"cannot keep OneHead.*DIFFFAE_CACHE"):
@@ -198,7 +198,7 @@ def test_entry_that_openvino_itself_refuses_is_not_left_for_the_next_start(
 ) -> None:
     compile_openvino(one_head, (image,), config=EXACT)
     entry = next((cache / "openvino").iterdir())
-    (entry / "network.xml").write_text("<net")
+    (entry / "network.xml").write_text("<net", "utf-8")
     entries.seal(entry, entry.name)
     with pytest.raises(RuntimeUnavailableError, match="its cache entry was removed"):
         compile_openvino(one_head, (image,), config=EXACT)

@@ -63,7 +63,7 @@ def test_every_network_of_a_model_can_be_exported_and_is_right(
     tmp_path: Path, stub: StubTensorRt
 ) -> None:
     torch.manual_seed(0)
-    tmp_path.joinpath("config.yaml").write_text(yaml.safe_dump({"model": MODEL}))
+    tmp_path.joinpath("config.yaml").write_text(yaml.safe_dump({"model": MODEL}), "utf-8")
     config = read_model_config(tmp_path / "config.yaml")
     networks = build_networks(config)
     for network in networks.values():
@@ -148,7 +148,7 @@ def test_second_start_loads_the_kept_engine(
         "manifest.json",
         "network.json",
     }
-    assert json.loads((entry / "network.json").read_text()) == {
+    assert json.loads((entry / "network.json").read_text("utf-8")) == {
         "name": "OneHead",
         "shapes": [[1, 3, 16, 16]],
         "types": ["float32"],
@@ -193,8 +193,10 @@ def test_an_entry_that_is_not_as_written_is_built_anew_and_never_loaded(
     if kind == "changed":
         engine.write_bytes(engine.read_bytes().replace(b"0", b"7"))
     if kind == "foreign":
-        manifest = json.loads((engine.parent / "manifest.json").read_text())
-        (engine.parent / "manifest.json").write_text(json.dumps({**manifest, "key": "Other-1"}))
+        manifest = json.loads((engine.parent / "manifest.json").read_text("utf-8"))
+        (engine.parent / "manifest.json").write_text(
+            json.dumps({**manifest, "key": "Other-1"}), "utf-8"
+        )
     if kind == "grown":
         (engine.parent / "more.pkl").write_bytes(b"")
     if kind == "writable":
@@ -230,7 +232,7 @@ def test_a_build_is_told_when_it_begins_and_ends_and_only_then(
 def test_a_cache_that_cannot_be_used_costs_the_time_of_building(
     one_head: nn.Module, image: Tensor, cache: Path, stub: StubTensorRt
 ) -> None:
-    cache.write_text("a file where the folder should be")
+    cache.write_text("a file where the folder should be", "utf-8")
     torch.testing.assert_close(
         compile_tensorrt(one_head, (image,))(image), one_head(image), rtol=0.01, atol=0.01
     )
@@ -310,7 +312,7 @@ def test_without_the_libraries_of_tensorrt_one_sentence_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     text = "print('set LD_LIBRARY_PATH')\nraise Exception('no libnvinfer.so.11')\n"
-    tmp_path.joinpath("torch_tensorrt.py").write_text(text)
+    tmp_path.joinpath("torch_tensorrt.py").write_text(text, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch_tensorrt", raising=False)
     monkeypatch.setattr(tensorrt_runtime, "_DEVICE", "cpu")

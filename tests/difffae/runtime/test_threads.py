@@ -20,7 +20,7 @@ print(torch.get_num_threads(), cv2.getNumThreads(), max(blas))
 
 def test_every_library_keeps_to_the_limit() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", _REPORT], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _REPORT], capture_output=True, encoding="utf-8", check=True
     )
     assert told.stdout.split() == ["1", "1", "1"]
 

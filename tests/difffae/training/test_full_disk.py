@@ -34,7 +34,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=192k", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        done = subprocess.run(mount, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:
         pytest.skip("there is no mount command")
     if done.returncode != 0:

@@ -267,7 +267,7 @@ def start_child(
     return subprocess.Popen(
         [sys.executable, str(script), str(folder), json.dumps(config), str(noise)],
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": threads, **environment},
     )
 

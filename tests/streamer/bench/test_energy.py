@@ -9,8 +9,8 @@ from streamer.bench.energy import Counter, joules_between, read_counters
 
 def write_zone(root: Path, name: str, stands_uj: str, range_uj: str = "1000000") -> None:
     (root / name).mkdir()
-    (root / name / "energy_uj").write_text(stands_uj + "\n")
-    (root / name / "max_energy_range_uj").write_text(range_uj + "\n")
+    (root / name / "energy_uj").write_text(stands_uj + "\n", "utf-8")
+    (root / name / "max_energy_range_uj").write_text(range_uj + "\n", "utf-8")
 
 
 def test_whole_packages_are_read_and_their_parts_are_not(tmp_path: Path) -> None:

@@ -128,4 +128,4 @@ def test_all_is_printed_and_written(page: Path, capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().out
     assert "10000" in told
     assert "1.015 at the peak, 1.010 towards the end; equal within 5 %" in told
-    assert json.loads((page.parent / "all.json").read_text())["date"] == "2026-11-28"
+    assert json.loads((page.parent / "all.json").read_text("utf-8"))["date"] == "2026-11-28"

@@ -96,7 +96,7 @@ def test_the_report_is_printed_and_written_whole(
     monkeypatch.setattr(live_module, "measure", lambda *_, **__: told)
     live(seconds=6, json=tmp_path / "figures.json")
     said = capsys.readouterr().out
-    written = json.loads((tmp_path / "figures.json").read_text())
+    written = json.loads((tmp_path / "figures.json").read_text("utf-8"))
     assert written["jitter_buffer_ms"] is None
     assert written["glass"]["whole"]["p50_ms"] == slow.glass.whole.p50_ms
     assert written["versions"].keys() >= {"aiortc", "av"}

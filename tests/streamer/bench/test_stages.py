@@ -101,7 +101,7 @@ def test_the_command_prints_and_writes_what_was_measured(
     told = capsys.readouterr().out
     assert "decode latent" in told
     assert f"{report.overlapped_ratio:.2f} overlapped" in told
-    assert json.loads((tmp_path / "all.json").read_text()) == json.loads(as_json(report))
+    assert json.loads((tmp_path / "all.json").read_text("utf-8")) == json.loads(as_json(report))
 
 
 @pytest.mark.parametrize("name", ["frames", "steps", "size"])
