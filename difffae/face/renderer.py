@@ -24,16 +24,14 @@ from difffae.arrays import (
     Points3,
 )
 from difffae.face.eyelids import meet, unfolded
+from difffae.face.eyes import between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
-    EYE_DEPTH,
     FACE_OVAL,
-    IRIS_CENTRES,
     LOWER_LIP,
     NUM_IRIS_POINTS,
     NUM_MESH_POINTS,
     UPPER_LIP,
     FaceMeshModel,
-    eye_triangles,
     mouth_triangles,
 )
 from difffae.face.head_light import head_relight, light_change, normals_around
@@ -142,7 +140,8 @@ class Renderer:
         self._mouth = mouth_triangles()
         strip = side_triangles(NUM_MESH_POINTS + NUM_IRIS_POINTS)
         self._num_outer = len(self._skin) + len(strip)
-        parts = [self._skin, strip, eye_triangles(), self._mouth]
+        columns = eye_columns(NUM_MESH_POINTS + NUM_IRIS_POINTS + len(FACE_OVAL))
+        parts = [self._skin, strip, columns, self._mouth]
         self._all = np.concatenate(parts).astype(np.int32)
         self._heights = side_heights(head_model.mean)
         self._size = size
@@ -171,16 +170,16 @@ class Renderer:
         is_relit = lighting[1] is not lighting[0]
         ratio = self._relight(rest, after, target, lighting)
         strip = sides(before, after, (source.parameters, target), self._heights)
-        deep = np.concatenate([after, strip.shown])
-        deep[list(IRIS_CENTRES), 2] += EYE_DEPTH * target.scale
-        fragments = self._rasterize(deep, self._all, self._size)
+        turned = eyes(before, after, texture, target.scale)
+        shown = np.concatenate([after, strip.shown, turned.shown])
+        fragments = self._rasterize(shown, self._all, self._size)
         covered, inside, mouth = (
             (fragments.pix_to_face >= first).astype(np.float32)
             for first in (0, self._num_outer, len(self._all) - len(self._mouth))
         )
         texture[list(FACE_OVAL), :2] = strip.border_read
-        read = np.concatenate([texture[:, :2], strip.read]) - 0.5
-        ratio = np.concatenate([ratio, ratio[list(FACE_OVAL)]])
+        read = np.concatenate([texture[:, :2], strip.read, turned.read]) - 0.5
+        ratio = np.concatenate([ratio, ratio[list(FACE_OVAL)], between_lids(ratio)])
         return Warp(
             face_map=interpolate(fragments, self._all, read),
             head_map=self._head_map(source.parameters, target, before, strip.shown),
