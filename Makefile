@@ -18,7 +18,7 @@ train:           ## the bundled model from the media in DIFFFAE_DATA: hours
 bench:           ## frames a second, start-up time and memory of the offline command
 	@scripts/bench offline
 
-figures:         ## the evaluation table of the bundled model
+figures:         ## pictures, tables and documents about the bundled model
 	@scripts/figures
 
 install:         ## only make .venv and install into it
