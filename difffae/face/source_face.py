@@ -16,7 +16,7 @@ from difffae.face.renderer import Layers, mouth_colour
 from difffae.face.surroundings import background_plate
 
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
-_FACING = -0.2  # normals' z under which skin is seen well enough to judge its light
+_FACING = -0.35  # normals' z under which skin is seen well enough to judge its light
 _SKIN_BLUR_PX = 1.5
 
 
