@@ -2,7 +2,10 @@
 
 Hair, ears and neck are lit as the ball that carries them (see `surroundings`), and what lies below
 the chin as a chest that looks at the viewer: a lamp that lit the face alone would make it a mask.
+The face's own light is carried a little over its border, so that there is no step.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,7 +22,24 @@ _SHRINK = 4  # the change is smooth: a quarter of the size is enough
 # How much a chest turns aside for each head unit, how much up, and how much to the viewer.
 _CHEST = (0.12, -0.25, -1.0)
 
+_REACH = 0.35  # how far from the face's border its own light is carried on [head units]
+_SOFT = 0.05  # points of the border nearer than that share a place [head units]
+
 Places = Float32[NDArray[np.float32], "p 2"]
+Change = Float32[NDArray[np.float32], "border 3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Border:
+    """The outline of a face whose light has changed.
+
+    Attributes:
+        places: its points [px].
+        change: the second light's shading over the first's, there.
+    """
+
+    places: Float32[NDArray[np.float32], "border 2"]
+    change: Change
 
 
 def light_change(
@@ -57,6 +77,7 @@ def head_relight(
     config: SurroundingsConfig,
     lighting: tuple[Lighting, Lighting],
     size: int,
+    border: Border | None = None,
 ) -> ShadingF32:
     """What the moved portrait is multiplied by around the face.
 
@@ -65,12 +86,29 @@ def head_relight(
         config: the ball.
         lighting: the portrait's, and the one to show.
         size: side of the crop [px].
+        border: of the face, whose change its surroundings meet there.
     """
     side = size // _SHRINK
     rows, columns = (np.indices((side, side), np.float32) + 0.5) * _SHRINK
     places = np.column_stack([columns.ravel(), rows.ravel()])
     change = light_change(normals_around(places, face, config), lighting)
+    if border is not None:
+        here = light_change(normals_around(border.places, face, config), lighting)
+        change = change + _carried(places, border, border.change - here, face.scale)
     return np.asarray(cv2.resize(change.reshape(side, side, 3), (size, size)), np.float32)
+
+
+def _carried(
+    places: Places, border: Border, difference: Change, scale: float
+) -> Float32[NDArray[np.float32], "carried 3"]:
+    """A difference at the border, at places around it: of its nearest points, fading."""
+    squared = (
+        (places**2).sum(1)[:, None] - 2 * places @ border.places.T + (border.places**2).sum(1)
+    ).clip(0) / scale**2
+    weights = 1 / (squared + _SOFT**2) ** 2
+    mean = weights @ difference / weights.sum(1, keepdims=True)
+    fading = np.exp(-squared.min(1, keepdims=True) / _REACH**2)
+    return np.asarray(mean * fading, np.float32)
 
 
 def _unit(vectors: NDArray[np.float32]) -> Normals:

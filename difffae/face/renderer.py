@@ -22,6 +22,7 @@ from difffae.arrays import (
     MaskF32,
     Normals,
     Points3,
+    ShadingF32,
 )
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import between_lids, eye_columns, eyes
@@ -34,7 +35,7 @@ from difffae.face.facemesh import (
     FaceMeshModel,
     mouth_triangles,
 )
-from difffae.face.head_light import head_relight, light_change, normals_around
+from difffae.face.head_light import Border, head_relight, light_change
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.normals import vertex_normals
@@ -47,7 +48,6 @@ from difffae.face.warp import Warp, enlarge, face_box, moved_to
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 MOUTH_BLUR_PX = 0.7
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
-_LIGHT_FADE = 0.3  # so far inside the mesh's border its own normals count in full [head units]
 _OPEN_MOUTH = (
     0.03,
     0.09,
@@ -145,7 +145,6 @@ class Renderer:
         self._all = np.concatenate(parts).astype(np.int32)
         self._heights = side_heights(head_model.mean)
         self._size = size
-        self._light_weights = _light_weights(head_model.mean)
         self._kept: _AtRest | None = None
 
     def normals(self, points: Points3) -> Normals:
@@ -187,9 +186,7 @@ class Renderer:
             inside_mask=inside,
             mouth_weight=blurred(mouth, MOUTH_BLUR_PX)[0] * rest.unseen,
             relight=interpolate(fragments, self._all, ratio, empty=1),
-            head_relight=head_relight(target, self._surroundings, lighting, self._size)
-            if is_relit
-            else None,
+            head_relight=self._around(after, target, lighting, strip.shown) if is_relit else None,
         )
 
     def _at_rest(self, source: FittedFace, lighting: Lighting) -> _AtRest:
@@ -212,17 +209,24 @@ class Renderer:
         target: FaceParameters,
         lighting: tuple[Lighting, Lighting],
     ) -> Points3:
-        """The light at each point after the motion over that before, for each colour.
-
-        Towards the mesh's border another light changes as it does around the face.
-        """
+        """The light at each point after the motion over that before, for each colour."""
         normals = self.normals(after)
         ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)
         if lighting[1] is lighting[0]:
             return np.asarray(ratio, np.float32)
-        around = normals_around(after[:, :2], target, self._surroundings)
-        inner, outer = (light_change(each, lighting) for each in (normals, around))
-        return np.asarray(ratio * (outer + self._light_weights * (inner - outer)), np.float32)
+        return np.asarray(ratio * light_change(normals, lighting), np.float32)
+
+    def _around(
+        self,
+        after: Points3,
+        target: FaceParameters,
+        lighting: tuple[Lighting, Lighting],
+        edge: Points3,
+    ) -> ShadingF32:
+        """Another light around the face, which meets the face's own at its edge."""
+        change = light_change(self.normals(after)[list(FACE_OVAL)], lighting)
+        border = Border(places=edge[:, :2], change=change)
+        return head_relight(target, self._surroundings, lighting, self._size, border)
 
     def _head_map(
         self, source: FaceParameters, target: FaceParameters, before: Points3, edge: Points3
@@ -326,15 +330,6 @@ def _face_alone(layers: Layers, warp: Warp) -> Condition:
         person_mask=warp.face_weight,
         warp=None,
     )
-
-
-def _light_weights(mean: Points3) -> Float32[NDArray[np.float32], "all 1"]:
-    """For each mesh point and iris point, 0 on the mesh's border and 1 well inside of it."""
-    border = mean[list(FACE_OVAL)]
-    inside = np.linalg.norm(mean[:, None] - border, axis=-1).min(1) / _LIGHT_FADE
-    share = np.clip(inside, 0, 1)
-    weights = np.concatenate([share * share * (3 - 2 * share), np.ones(10)])
-    return np.asarray(weights[:, None], np.float32)
 
 
 def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[NDArray[np.float32], " 3"]:

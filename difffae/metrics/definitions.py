@@ -89,7 +89,9 @@ def _protocols(report: Report) -> list[str]:
         "another person's clip; ALD to that frame, APD and AED to the source.",
         "relight": "relight: the source's face is lit from the left, right, above and below by "
         "known spherical-harmonic light, and the model asked for its light as it was; the truth is "
-        "the picture as it was, the unmoved source the relit one. face PSNR: inside the mesh.",
+        "the picture as it was, the unmoved source the relit one, and the shading ratio that of "
+        "the model's two estimates of light times the relit one. face PSNR: where the known light "
+        "is shown in full, inside the mesh.",
     }
     found = [text for protocol, text in texts.items() if protocol in report.rows]
     if report.edits is not None:

@@ -6,7 +6,8 @@ two lights are.
 
 `relight` has a ground truth: the source's face is first lit from a known side (`relighting`), and
 the model is asked for the light of the picture as it was. Its output is compared with that real
-picture; the unmoved source is here the relit picture, left as it is. This way round, the truth is a
+picture; the unmoved source is here the relit picture, left as it is, and beside it is the relit
+picture under the plain shading ratio of the model's two estimates. This way round, the truth is a
 photograph and not the product of the shading formula that the renderer shares.
 """
 
@@ -20,14 +21,15 @@ from difffae.metrics.editing import Bench, Editor
 from difffae.metrics.evaluation import UNMOVED_ROW, CaseResult
 from difffae.metrics.grid import GridRow
 from difffae.metrics.identity import cosine
-from difffae.metrics.image import face_hull, psnr_db, ssim
+from difffae.metrics.image import psnr_db, ssim
 from difffae.metrics.meter import Looks
 from difffae.metrics.outputs import Case
 from difffae.metrics.parameter_meter import ParameterDistances, Reading
-from difffae.metrics.relighting import KNOWN_LIGHTS, relight
+from difffae.metrics.relighting import KNOWN_LIGHTS, lit_face, relight
 from difffae.metrics.scores import NAN, Scores, mean_scores
 from difffae.pipeline import Source
 
+RATIO_ROW = "shading ratio"
 _logger = logging.getLogger(__name__)
 
 
@@ -108,8 +110,14 @@ class LightTransfer:
                 _logger.warning("no face in %s lit %s: left out", case.source.path.name, side)
                 continue
             truth = self._look(self._editor.seen(portrait, source), case)
-            pictures = {UNMOVED_ROW: self._editor.seen(relit, source), **self._lit(source, light)}
-            unlit = self._read(self._look(pictures[UNMOVED_ROW], case, is_real=False), case)
+            before = self._editor.seen(relit, source)
+            look = self._look(before, case, is_real=False)
+            pictures = {
+                UNMOVED_ROW: before,
+                RATIO_ROW: self._ratio(look, (source.face.appearance.lighting, light)),
+                **self._lit(source, light),
+            }
+            unlit = self._read(look, case)
             wanted = _Wanted(
                 source=truth,
                 reading=self._read(truth, case),
@@ -125,6 +133,13 @@ class LightTransfer:
             scores={name: mean_scores([each[name] for each in kept]) for name in kept[0]},
             pictures=GridRow(label=case.source.path.name, pictures=shown),
         )
+
+    def _ratio(self, looks: Looks, lighting: tuple[Lighting, Lighting]) -> ImageU8:
+        """The relit picture under the two lights' plain shading ratio: what needs no model."""
+        if looks.points is None:
+            return looks.image
+        before, after = lighting
+        return relight(looks.image, looks.points, after, self._triangles, before)
 
     def _lit(self, source: Source, light: Lighting) -> dict[str, ImageU8]:
         return dict(self._editor.pictures(source, source.face.fitted.parameters, light))
@@ -166,12 +181,12 @@ class LightTransfer:
         truth = wanted.truth
         if truth is None or truth.points is None:
             return scores
-        hull = face_hull(truth.points, *truth.image.shape[:2])
+        face = lit_face(truth.points, self._triangles, truth.image.shape[0])
         instruments = self._bench.instruments
         return replace(
             scores,
             psnr_db=psnr_db(looks.image, truth.image),
-            face_psnr_db=psnr_db(looks.image, truth.image, hull),
+            face_psnr_db=psnr_db(looks.image, truth.image, face),
             ssim=ssim(looks.image, truth.image),
             feature_distance=instruments.feature_distance(looks, truth),
             lpips=instruments.lpips(looks, truth),

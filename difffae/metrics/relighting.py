@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, Lighting, Points3, Triangles
+from difffae.arrays import ImageU8, Lighting, MaskF32, MaskU8, Points3, Triangles
 from difffae.face.facemesh import NUM_MESH_POINTS
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.normals import vertex_normals
@@ -20,6 +21,7 @@ from difffae.face.rasterizer import interpolate, rasterize
 SIDE_STRENGTH = 0.45  # of the directional term: shading from about 0.55 to 1.45
 FEATHER_PX = 3.0
 _LEAST_WEIGHT = 1e-3
+_IN_FULL = 0.9
 
 
 def _from_direction(x: float, y: float) -> Lighting:
@@ -48,7 +50,13 @@ def outward(triangles: Triangles, points: Points3) -> Triangles:
     return np.where(is_outward, triangles, triangles[:, [0, 2, 1]]).astype(np.int32)
 
 
-def relight(image: ImageU8, points: Points3, light: Lighting, triangles: Triangles) -> ImageU8:
+def relight(
+    image: ImageU8,
+    points: Points3,
+    light: Lighting,
+    triangles: Triangles,
+    before: Lighting | None = None,
+) -> ImageU8:
     """The picture with the face's pixels multiplied by a light's shading.
 
     Args:
@@ -56,15 +64,37 @@ def relight(image: ImageU8, points: Points3, light: Lighting, triangles: Triangl
         points: the face's mesh points in it [px].
         light: the known light; a uniform one changes nothing.
         triangles: the mesh's, of any winding.
+        before: the picture's own light, whose shading is divided by: the plain shading ratio;
+            None: a uniform one.
     """
     mesh = points[:NUM_MESH_POINTS]
     normals = vertex_normals(mesh, outward(triangles, mesh))
     shading = shade(normals, light)
+    if before is not None:
+        shading = shading / shade(normals, before)
+    covered, near = _covered(points, triangles, image.shape[0])
     fragments = rasterize(mesh, triangles, image.shape[0])
-    covered = (fragments.pix_to_face >= 0).astype(np.float32)
     inside = interpolate(fragments, triangles, shading)
-    near = cv2.GaussianBlur(covered, (0, 0), FEATHER_PX)[..., None]
-    around = cv2.GaussianBlur(inside, (0, 0), FEATHER_PX) / np.maximum(near, _LEAST_WEIGHT)
-    factor = np.where(covered[..., None] > 0, inside, around)  # eyes and mouth are not in the mesh
-    lit = image * (1 + np.clip(2 * near - 1, 0, 1) * (factor - 1))
+    around = cv2.GaussianBlur(inside, (0, 0), FEATHER_PX)
+    around = around / np.maximum(near, _LEAST_WEIGHT)[..., None]
+    factor = np.where(covered[..., None], inside, around)  # eyes and mouth are not in the mesh
+    lit = image * (1 + _weight(near)[..., None] * (factor - 1))
     return np.asarray(np.clip(np.rint(lit), 0, 255), np.uint8)
+
+
+def lit_face(points: Points3, triangles: Triangles, size: int) -> MaskU8:
+    """255 where `relight` changes the light in full, to within a tenth, else 0."""
+    _, near = _covered(points, triangles, size)
+    return np.where(_weight(near) > _IN_FULL, 255, 0).astype(np.uint8)
+
+
+def _covered(points: Points3, triangles: Triangles, size: int) -> tuple[NDArray[np.bool_], MaskF32]:
+    """Where the mesh is, and the share of it around every pixel."""
+    covered = rasterize(points[:NUM_MESH_POINTS], triangles, size).pix_to_face >= 0
+    near = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), FEATHER_PX)
+    return np.asarray(covered), np.asarray(near, np.float32)
+
+
+def _weight(near: MaskF32) -> MaskF32:
+    """How much of a change of light is shown: none from the mesh's border on."""
+    return np.asarray(np.clip(2 * near - 1, 0, 1), np.float32)

@@ -6,7 +6,7 @@ import pytest
 
 from difffae.metrics.editing import Bench, Editor
 from difffae.metrics.evaluation import UNMOVED_ROW, CaseResult, Methods
-from difffae.metrics.light_transfer import LightTransfer
+from difffae.metrics.light_transfer import RATIO_ROW, LightTransfer
 from difffae.metrics.outputs import Case
 from difffae.metrics.parameter_meter import ParameterMeter
 from difffae.metrics.report import COMPOSITE_ROW
@@ -82,7 +82,13 @@ def test_relight_is_measured_against_the_picture_as_it_was(light_case: Case) -> 
     assert scores[UNMOVED_ROW].face_psnr_db < 30
     assert scores[ROW].ssim > scores[UNMOVED_ROW].ssim
     assert scores[ROW].csim == pytest.approx(1, abs=1e-3)
-    assert list(found.pictures.pictures) == [UNMOVED_ROW, COMPOSITE_ROW, ROW, "driver = truth"]
+    assert list(found.pictures.pictures) == [
+        UNMOVED_ROW,
+        RATIO_ROW,
+        COMPOSITE_ROW,
+        ROW,
+        "driver = truth",
+    ]
     truth, relit = found.pictures.pictures["driver = truth"], found.pictures.pictures[UNMOVED_ROW]
     assert np.abs(truth.astype(int) - SOURCE.drawn()).max() <= 2
     assert np.abs(relit.astype(int) - truth).max() > 10

@@ -5,7 +5,7 @@ from difffae.arrays import ImageU8, Points3
 from difffae.face.lighting import uniform_lighting
 from difffae.face.mediapipe import triangles
 from difffae.face.normals import vertex_normals
-from difffae.metrics.relighting import KNOWN_LIGHTS, outward, relight
+from difffae.metrics.relighting import KNOWN_LIGHTS, lit_face, outward, relight
 
 LEFT_CHEEK, RIGHT_CHEEK, FOREHEAD, CHIN, NOSE = 50, 280, 151, 199, 4
 
@@ -53,3 +53,26 @@ def test_normals_point_out_of_the_head_whatever_the_winding(face_points: Points3
     normals = vertex_normals(mesh, wound)
     assert normals[NOSE, 2] < -0.7
     assert normals[LEFT_CHEEK, 0] < normals[RIGHT_CHEEK, 0]
+
+
+def test_the_ratio_of_two_known_lights_gives_the_picture_back(
+    portrait: ImageU8, face_points: Points3
+) -> None:
+    left = KNOWN_LIGHTS["from the left"]
+    lit = relight(portrait, face_points, left, triangles())
+    back = relight(lit, face_points, uniform_lighting(), triangles(), left)
+    face = lit_face(face_points, triangles(), portrait.shape[0]) > 0
+    unclipped = face & (lit < 255).all(-1)
+    assert np.abs(back.astype(int) - portrait)[unclipped].mean() < 1
+    assert np.abs(lit.astype(int) - portrait)[unclipped].mean() > 8
+
+
+def test_the_face_lit_in_full_is_well_inside_the_mesh(
+    portrait: ImageU8, face_points: Points3
+) -> None:
+    face = lit_face(face_points, triangles(), portrait.shape[0])
+    at = np.rint(face_points[:, :2]).astype(int)
+    assert set(np.unique(face)) == {0, 255}
+    assert face[at[LEFT_CHEEK, 1], at[LEFT_CHEEK, 0]] == 255
+    assert face[at[FOREHEAD, 1] - 60, at[FOREHEAD, 0]] == 0
+    assert face[at[10, 1], at[10, 0]] == 0  # the border
