@@ -200,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(paper_table.table(report))
     if report.edits is not None:
         console.print(edit_table.table(report.edits))
+        console.print(edit_table.moved_table(report.edits))
     for warning in report.warnings:
         errors.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     console.print(f"definitions and pictures: {config.output}", markup=False, highlight=False)

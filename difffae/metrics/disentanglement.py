@@ -21,6 +21,7 @@ from difffae.metrics.edit_matrix import (
     ATTRIBUTES,
     EDITS,
     NAN,
+    NOTHING,
     AttributeDistances,
     EditMatrix,
     mean_distances,
@@ -32,6 +33,7 @@ from difffae.metrics.grid import GridRow
 from difffae.metrics.identity import cosine
 from difffae.metrics.lighting_distance import ald
 from difffae.metrics.meter import Looks
+from difffae.metrics.moves import CaseMoves, move, moved
 from difffae.metrics.outputs import Case
 from difffae.metrics.parameter_meter import Reading
 from difffae.metrics.pose_distance import apd_deg
@@ -50,6 +52,7 @@ class EditedCase:
         spread: between source and queries.
         num_queries: how many frames of the query's clip.
         pictures: the first query's edits by the last row.
+        moves: of every query, by row.
     """
 
     case: Case
@@ -57,6 +60,7 @@ class EditedCase:
     spread: AttributeDistances
     num_queries: int
     pictures: GridRow
+    moves: dict[str, list[CaseMoves]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +93,20 @@ class Disentanglement:
         spreads: list[AttributeDistances] = []
         edits: list[dict[str, dict[str, AttributeDistances]]] = []
         pictures: dict[str, ImageU8] = {}
+        moves: dict[str, list[CaseMoves]] = {row: [] for row in self._editor.rows}
         for query in self._queries(case):
             spread = self._distances(query, dict.fromkeys(ATTRIBUTES, own), own)
             made = {edit: self._pictures(source, own, query, edit) for edit in EDITS}
-            edits.append(
-                {
-                    row: {
-                        edit: self._score(made[edit][row], own, query, edit, spread)
-                        for edit in EDITS
-                    }
-                    for row in self._editor.rows
+            scored: dict[str, dict[str, AttributeDistances]] = {}
+            for row in self._editor.rows:
+                shown = {edit: self._shows(made[edit][row], own) for edit in EDITS}
+                scored[row] = {
+                    edit: self._score(face, own, query, edit, spread)
+                    for edit, face in shown.items()
                 }
-            )
+                if (case_moves := self._moves(shown, scored[row], own, query)) is not None:
+                    moves[row].append(case_moves)
+            edits.append(scored)
             spreads.append(spread)
             pictures = pictures or self._shown(own, query, made)
         if not edits:
@@ -113,6 +119,7 @@ class Disentanglement:
             spread=mean_distances(spreads),
             num_queries=len(edits),
             pictures=GridRow(label=case.video_name, pictures=pictures),
+            moves=moves,
         )
 
     def _own(self, source: Source, case: Case) -> _Face:
@@ -158,26 +165,59 @@ class Disentanglement:
         light = query.lighting if "light" in taken else own.lighting
         return self._editor.pictures(source, shown, light)
 
+    def _shows(self, image: ImageU8, own: _Face) -> _Face | None:
+        """An output as the meter sees it, its shape read anew; None without a face."""
+        looks = self._bench.instruments.look(image, with_features=False)
+        if looks.points is None:
+            return None
+        meter = self._bench.parameters
+        alone = meter.read(looks.image, looks.points)
+        known = meter.read(looks.image, looks.points, own.reading.parameters)
+        shape = alone.parameters.shape
+        reading = replace(known, parameters=replace(known.parameters, shape=shape))
+        return _Face(looks=looks, reading=reading, parameters=own.parameters, lighting=own.lighting)
+
     def _score(
         self,
-        image: ImageU8,
+        face: _Face | None,
         own: _Face,
         query: _Face,
         edit: str,
         spread: AttributeDistances,
     ) -> AttributeDistances:
         """Every attribute against what it should be; without a face, as far off as the query."""
-        looks = self._bench.instruments.look(image, with_features=False)
-        if looks.points is None:
+        if face is None:
             return replace(spread, csim=NAN if own.looks.embedding is None else 0.0)
-        meter = self._bench.parameters
-        alone = meter.read(looks.image, looks.points)
-        known = meter.read(looks.image, looks.points, own.reading.parameters)
-        shape = alone.parameters.shape
-        reading = replace(known, parameters=replace(known.parameters, shape=shape))
-        face = _Face(looks=looks, reading=reading, parameters=own.parameters, lighting=own.lighting)
         targets = {name: query if name in EDITS[edit] else own for name in ATTRIBUTES}
         return self._distances(face, targets, own)
+
+    def _moves(
+        self,
+        shown: Mapping[str, _Face | None],
+        scored: Mapping[str, AttributeDistances],
+        own: _Face,
+        query: _Face,
+    ) -> CaseMoves | None:
+        """What each edit changed; None if no face is seen even where nothing was edited.
+
+        An output without a face has not moved, and is nobody.
+        """
+        meter, unedited = self._bench.parameters, shown[NOTHING]
+        if unedited is None:
+            return None
+        before, *ends = (meter.vectors(face.reading) for face in (unedited, own, query))
+        made = {edit: face for edit, face in shown.items() if edit != NOTHING}
+        return CaseMoves(
+            moves={
+                edit: move(
+                    before if face is None else meter.vectors(face.reading),
+                    before,
+                    (ends[0], ends[1]),
+                )
+                for edit, face in made.items()
+            },
+            falls={edit: scored[NOTHING].csim - scored[edit].csim for edit in made},
+        )
 
     def _distances(
         self, face: _Face, targets: Mapping[str, _Face], source: _Face
@@ -218,4 +258,8 @@ def matrix(cases: Sequence[EditedCase]) -> EditMatrix:
         spread=mean_distances([case.spread for case in cases]),
         num_pairs=len(cases),
         num_queries=sum(case.num_queries for case in cases),
+        moved={
+            row: moved([each for case in cases for each in case.moves[row]])
+            for row in cases[0].moves
+        },
     )

@@ -1,17 +1,18 @@
 """The figures of the disentanglement protocol: edits by attributes, and their natural spread."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
 import numpy as np
 
 NAN = float("nan")
 ATTRIBUTES = ("pose", "expression", "light", "shape")
+NOTHING = "nothing"
 # What each edit takes from the query; shape is never edited.
 EDITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "nothing": (),
+        NOTHING: (),
         "pose": ("pose",),
         "expression": ("expression",),
         "light": ("light",),
@@ -40,6 +41,23 @@ class AttributeDistances:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moved:
+    """An edit's figures over all cases.
+
+    Attributes:
+        pose, expression, light, shape: share of the way where the attribute was edited, else the
+            change over the natural spread.
+        csim: by how much the cosine to the source fell.
+    """
+
+    pose: float = NAN
+    expression: float = NAN
+    light: float = NAN
+    shape: float = NAN
+    csim: float = NAN
+
+
+@dataclass(frozen=True, kw_only=True)
 class EditMatrix:
     """The edits of all cases.
 
@@ -47,12 +65,14 @@ class EditMatrix:
         rows: by row and edit.
         spread: mean distance between source and query: the attribute's natural spread.
         num_pairs, num_queries: pairs of clips, and frames of them.
+        moved: by row and edit, how far it went and what it took along.
     """
 
     rows: Mapping[str, Mapping[str, AttributeDistances]]
     spread: AttributeDistances
     num_pairs: int
     num_queries: int
+    moved: Mapping[str, Mapping[str, Moved]] = field(default_factory=dict)
 
 
 def mean_distances(distances: Sequence[AttributeDistances]) -> AttributeDistances:

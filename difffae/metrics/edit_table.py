@@ -21,6 +21,14 @@ CAPTION = (
     "model and reading. pose in degrees, expression and shape in standard deviations, CSIM raw, to "
     "the source."
 )
+MOVED_TITLE = "How far each edit goes, and what it takes along"
+MOVED_CAPTION = (
+    "Against the model's own output when nothing is edited. * is edited: the share of the way from "
+    "source to query, 1 all of it. The others: length of their change over the natural spread, the "
+    "noise of two readings included. Sums over sums of all pairs; pose in degrees, expression and "
+    "shape as the mesh's points move, light by its harmonics. CSIM: by how much the cosine to the "
+    "source fell."
+)
 _DECIMALS = {"pose": 2, "expression": 3, "light": 4, "shape": 3}
 _SPREAD = "natural spread"
 
@@ -60,6 +68,57 @@ def lines(matrix: EditMatrix) -> list[list[str]]:
     return [*found, [_SPREAD, "", *spread, _csim(matrix.spread.csim)]]
 
 
+def moved_headings() -> list[str]:
+    """The second table's columns."""
+    return ["output", "edit", "pose", "expression", "light", "shape", "CSIM fell"]
+
+
+def moved_lines(matrix: EditMatrix) -> list[list[str]]:
+    """A line for each row's edit."""
+    return [
+        [
+            row,
+            edit,
+            *(_share(edit, name, float(getattr(found, name))) for name in ATTRIBUTES),
+            _csim(found.csim),
+        ]
+        for row, edits in matrix.moved.items()
+        for edit, found in edits.items()
+    ]
+
+
+def _share(edit: str, name: str, value: float) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.2f}" + "*" * (target(edit, name) == "query")
+
+
+def _moved_sections(matrix: EditMatrix) -> list[str]:
+    columns = moved_headings()
+    return [
+        f"## {MOVED_TITLE}",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * 2 + "---:|" * (len(columns) - 2),
+        *("| " + " | ".join(line) + " |" for line in moved_lines(matrix)),
+        "",
+        MOVED_CAPTION,
+        "",
+    ]
+
+
+def moved_table(matrix: EditMatrix) -> Table:
+    """How far edits go as a rich table, a section for each row."""
+    drawn = Table(title=MOVED_TITLE, caption=MOVED_CAPTION, caption_justify="left")
+    for index, heading in enumerate(moved_headings()):
+        drawn.add_column(heading, justify="left" if index < 2 else "right", no_wrap=True)
+    for index, line in enumerate(moved_lines(matrix)):
+        if index and index % (len(EDITS) - 1) == 0:
+            drawn.add_section()
+        drawn.add_row(*line)
+    return drawn
+
+
 def markdown_sections(matrix: EditMatrix) -> list[str]:
     """The matrix in Markdown."""
     columns = headings()
@@ -73,6 +132,7 @@ def markdown_sections(matrix: EditMatrix) -> list[str]:
         "",
         f"{CAPTION} {count}",
         "",
+        *(_moved_sections(matrix) if matrix.moved else []),
     ]
 
 

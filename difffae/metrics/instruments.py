@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difffae.config import read_model_config
+from difffae.face.facemesh_rig import FaceMeshRig
+from difffae.face.rig import Rig
 from difffae.loading import BUNDLED, load_rig
 from difffae.metrics.embedding import InceptionEmbedding, PictureEmbedding, SqueezeNetEmbedding
 from difffae.metrics.identity import load_embedder
@@ -11,7 +13,7 @@ from difffae.metrics.inception import load_fid_inception
 from difffae.metrics.landmarks import LandmarkMeter
 from difffae.metrics.lpips import load_lpips
 from difffae.metrics.meter import Instruments
-from difffae.metrics.parameter_meter import ParameterMeter
+from difffae.metrics.parameter_meter import Bases, ParameterMeter
 from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
 from difffae.metrics.realism import RealismMeter
 from difffae.metrics.report import InstrumentNames
@@ -51,13 +53,20 @@ def load_parameter_meter(tracker: str) -> ParameterMeter:
         config = read_model_config(STAND_IN / "config.yaml")
         rig = load_rig(config.face, config.image_size, STAND_IN / HEAD_MODEL)
         name = "facemesh rig (stand-in: MediaPipe's mesh, lite-256's head model; not DECA)"
-        return ParameterMeter(rig, name=name)
+        return ParameterMeter(rig, name=name, bases=_bases(rig))
     path = Path(tracker)
     config = read_model_config(path)
     rig = load_rig(config.face, config.image_size, path.parent / HEAD_MODEL)
     if config.face.rig == "flame":
         return ParameterMeter(rig, name="DECA and FLAME", num_jaw=NUM_FLAME_JAW)
-    return ParameterMeter(rig, name=f"facemesh rig of {path} (stand-in; not DECA)")
+    name = f"facemesh rig of {path} (stand-in; not DECA)"
+    return ParameterMeter(rig, name=name, bases=_bases(rig))
+
+
+def _bases(rig: Rig) -> Bases | None:
+    if not isinstance(rig, FaceMeshRig):
+        return None
+    return Bases(expression=rig.head_model.expression_basis, shape=rig.head_model.shape_basis)
 
 
 def load_measurement(config: EvaluateConfig) -> Measurement:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
 from difffae.arrays import ImageU8, Lighting, Points3
 from difffae.face.parameters import FaceParameters, Motion, retarget
 from difffae.face.rig import Sighting
@@ -11,6 +15,7 @@ from difffae.metrics.lighting_distance import ald
 from difffae.metrics.pose_distance import apd_deg, apd_rad
 
 NAN = float("nan")
+Basis = Float[NDArray[np.float32], "n v 3"]
 
 
 class FaceReader(Protocol):
@@ -75,20 +80,32 @@ class Asked:
         return Reading(parameters=parameters, lighting=lighting)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bases:
+    """What one unit of each coefficient does to the mesh [head units]; None: not known."""
+
+    expression: Basis | None = None
+    shape: Basis | None = None
+
+
 class ParameterMeter:
     """Measures by one rig."""
 
-    def __init__(self, reader: FaceReader, *, name: str, num_jaw: int = 0) -> None:
+    def __init__(
+        self, reader: FaceReader, *, name: str, num_jaw: int = 0, bases: Bases | None = None
+    ) -> None:
         """Use a reader.
 
         Args:
             reader: what reads the pictures.
             name: of the tracker, for the report.
             num_jaw: how many of its last expression values are the jaw's (FLAME: 3).
+            bases: what its coefficients move; None: compare the coefficients themselves.
         """
         self._reader = reader
         self.name = name
         self.num_jaw = num_jaw
+        self._bases = bases or Bases()
 
     def read(
         self, image: ImageU8, points: Points3, person: FaceParameters | None = None
@@ -100,6 +117,16 @@ class ParameterMeter:
             lighting=self._reader.lighting(sighting),
         )
 
+    def vectors(self, reading: Reading) -> dict[str, Float[NDArray[np.float64], " read"]]:
+        """Attributes as vectors whose lengths mean something: degrees, head units, shading."""
+        face = reading.parameters
+        return {
+            "pose": np.degrees(face.rotation.astype(np.float64)),
+            "expression": _moved(face.expression, self._bases.expression),
+            "light": reading.lighting.astype(np.float64).ravel(),
+            "shape": _moved(face.shape, self._bases.shape),
+        }
+
     def distances(self, output: Reading, asked: Reading) -> ParameterDistances:
         """All distances of an output to what was asked for."""
         shown, wanted = output.parameters, asked.parameters
@@ -110,3 +137,13 @@ class ParameterMeter:
             aed_jaw=aed_jaw(shown, wanted, num_jaw=self.num_jaw),
             ald=ald(output.lighting, asked.lighting),
         )
+
+
+def _moved(
+    coefficients: Float[NDArray[np.float32], " n"], basis: Basis | None
+) -> Float[NDArray[np.float64], " read"]:
+    """How far the mesh's points are moved, or the coefficients where no basis is known."""
+    if basis is None:
+        return coefficients.astype(np.float64)
+    known = coefficients[: len(basis)]
+    return np.asarray(np.tensordot(known, basis, 1).ravel(), np.float64)

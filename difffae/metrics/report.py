@@ -10,6 +10,7 @@ from rich.table import Table
 
 from difffae.metrics.edit_matrix import AttributeDistances, EditMatrix, relative, target
 from difffae.metrics.motion import SIGNALS, STILL_BELOW
+from difffae.metrics.moves import as_plain
 from difffae.metrics.realism import Realism
 from difffae.metrics.scores import PersonScores, Scores
 
@@ -201,6 +202,7 @@ def _plain_edits(edits: EditMatrix) -> dict[str, object]:
     return {
         "rows": rows,
         "natural_spread": _plain_fields(edits.spread),
+        "moved": as_plain(edits.moved),
         "num_pairs": edits.num_pairs,
         "num_queries": edits.num_queries,
     }

@@ -112,3 +112,15 @@ def test_pictures_are_the_source_the_query_and_every_edit(case: Case) -> None:
     assert list(shown) == ["source", "driver = query", *(f"{edit}: {ROW}" for edit in EDITS)]
     assert not math.isnan(float(shown[f"pose: {ROW}"].mean()))
     assert np.abs(shown[f"nothing: {ROW}"].astype(int) - shown["source"]).max() <= 2
+
+
+def test_a_model_that_obeys_goes_the_whole_way_and_takes_nothing_along(case: Case) -> None:
+    found = matrix([run(BarPipeline(), case)]).moved[ROW]
+    for edit, edited in EDITS.items():
+        if edit == "nothing":
+            assert edit not in found
+            continue
+        for name in ("pose", "expression", "light", "shape"):
+            wanted = 1.0 if name in edited else 0.0
+            assert getattr(found[edit], name) == pytest.approx(wanted, abs=0.05)
+        assert found[edit].csim == pytest.approx(0, abs=0.01)
