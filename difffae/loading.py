@@ -61,21 +61,18 @@ def load_pipeline(
     hashes = _ledger_hashes(folder)
     if num_threads is not None:
         limit_threads(num_threads)
-    with ThreadPoolExecutor(1) as beside:
-        face_parts = beside.submit(_load_face_parts, folder, config, hashes, device)
-        networks = load_networks(folder, config, hashes)
-        generator = Generator(
-            config,
-            networks,
-            placement=Placement(
-                device=device,
-                runtime=runtime,
-                precision=precision,
-                num_threads=num_threads or 2,
-                calibrations=load_calibrations(folder, hashes),
-            ),
-        )
-        parts = face_parts.result()
+    networks = load_networks(folder, config, hashes)
+    placement = Placement(
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        num_threads=num_threads or 2,
+        calibrations=load_calibrations(folder, hashes),
+    )
+    with ThreadPoolExecutor(1) as beside:  # compiling needs no Python, the face parts much of it
+        compiling = beside.submit(Generator, config, networks, placement=placement)
+        parts = _load_face_parts(folder, config, hashes, device)
+        generator = compiling.result()
     return Pipeline(
         config=config,
         rig=parts.rig,
