@@ -41,7 +41,7 @@ from difffae.face.morphable import FittedFace
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Rasterize, interpolate, rasterize
-from difffae.face.sides import side_heights, side_triangles, sides
+from difffae.face.sides import border_shares, side_heights, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
@@ -144,6 +144,7 @@ class Renderer:
         parts = [self._skin, strip, columns, self._mouth]
         self._all = np.concatenate(parts).astype(np.int32)
         self._heights = side_heights(head_model.mean)
+        self._border_shares = border_shares(head_model.mean)
         self._size = size
         self._kept: _AtRest | None = None
 
@@ -169,6 +170,7 @@ class Renderer:
         is_relit = lighting[1] is not lighting[0]
         ratio = self._relight(rest, after, target, lighting)
         strip = sides(before, after, (source.parameters, target), self._heights)
+        texture[:NUM_MESH_POINTS, :2] += self._border_shares @ strip.border_shift
         turned = eyes(before, after, texture, target.scale)
         shown = np.concatenate([after, strip.shown, turned.shown])
         fragments = self._rasterize(shown, self._all, self._size)
@@ -176,7 +178,6 @@ class Renderer:
             (fragments.pix_to_face >= first).astype(np.float32)
             for first in (0, self._num_outer, len(self._all) - len(self._mouth))
         )
-        texture[list(FACE_OVAL), :2] = strip.border_read
         read = np.concatenate([texture[:, :2], strip.read, turned.read]) - 0.5
         ratio = np.concatenate([ratio, ratio[list(FACE_OVAL)], between_lids(ratio)])
         return Warp(

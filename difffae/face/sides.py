@@ -19,6 +19,7 @@ from difffae.face.parameters import FaceParameters, matrix
 _DEPTH = 0.5  # how far the sides reach back [head units]
 _MIRRORED = 0.7  # of the strip's width is read from the cheek
 _INSET = 0.2  # at most: the border itself reads so far inside, where no background shines in
+_GIVING = 0.45  # as far inside the border the mesh gives way to what reads further inside
 _BEHIND = 0.05  # the strip lies behind the border: the face covers it [head units]
 _TEMPLES = (-0.25, 0.15)  # height of a side .. below which it is skin, not hair [head units]
 _ROUNDS = 2  # of smoothing along the border
@@ -36,12 +37,13 @@ class Sides:
     Attributes:
         shown: where its outer edge is in the picture [px].
         read: where in the portrait that reads [px].
-        border_read: where its inner edge does, which is the mesh's border [px].
+        border_shift: how much further inside its inner edge reads, which is the mesh's border, than
+            where it is [px].
     """
 
     shown: Points3
     read: Points2
-    border_read: Points2
+    border_shift: Points2
 
 
 def side_triangles(first: int) -> Triangles:
@@ -64,6 +66,20 @@ def side_heights(mean: Points3) -> Widths:
     low, high = _TEMPLES
     share = np.clip((mean[_BORDER, 1] - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def border_shares(mean: Points3) -> Float32[NDArray[np.float32], "p border"]:
+    """How much of each border point's shift each point of the mesh takes along.
+
+    All of its own at the border, less and less to `_GIVING` inside: nothing is read twice.
+
+    Args:
+        mean: the mean face [head units].
+    """
+    far = np.linalg.norm(mean[:, None, :2] - mean[_BORDER, :2], axis=-1)
+    near = 1 / (far**2 + 1e-6) ** 2
+    share = near / near.sum(1, keepdims=True)
+    return np.asarray(share * np.clip(1 - far.min(1) / _GIVING, 0, 1)[:, None], np.float32)
 
 
 def sides(
@@ -98,7 +114,7 @@ def sides(
     return Sides(
         shown=shown.astype(np.float32),
         read=outer.astype(np.float32),
-        border_read=border.astype(np.float32),
+        border_shift=(border - before[_BORDER, :2]).astype(np.float32),
     )
 
 

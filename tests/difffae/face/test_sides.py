@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from difffae.face.facemesh import FACE_OVAL, FaceMeshModel
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
-from difffae.face.sides import Sides, side_heights, side_triangles, sides
+from difffae.face.sides import Sides, border_shares, side_heights, side_triangles, sides
 
 RESIDUAL = np.zeros((478, 3), np.float32)
 BORDER = list(FACE_OVAL)
@@ -40,9 +40,20 @@ def strip(
 
 def test_a_face_that_stays_has_no_strip(head_model: FaceMeshModel, fitted: FittedFace) -> None:
     still = face(fitted, 0)
-    made, before, width = strip(head_model, still, still)
+    made, _, width = strip(head_model, still, still)
     assert width.max() < 1.5
-    assert np.abs(made.border_read - before[BORDER, :2]).max() < 1.5
+    assert np.abs(made.border_shift).max() < 1.5
+
+
+def test_the_mesh_gives_way_at_its_border_and_not_in_its_middle(
+    head_model: FaceMeshModel,
+) -> None:
+    shares = border_shares(head_model.mean)
+    assert shares.shape == (len(head_model.mean), len(BORDER))
+    np.testing.assert_allclose(shares[BORDER], np.eye(len(BORDER)), atol=0.02)
+    nose, mouth = 4, 13
+    assert shares[[nose, mouth]].max() == 0
+    assert (shares.sum(1) <= 1 + 1e-6).all()
 
 
 @pytest.mark.parametrize("yaw", [-25.0, 25.0])
