@@ -84,8 +84,8 @@ class Asked:
 class Bases:
     """What one unit of each coefficient does to the mesh [head units]; None: not known."""
 
-    expression: Basis | None = None
-    shape: Basis | None = None
+    expression: Float[NDArray[np.float32], "expressions v 3"] | None = None
+    shape: Float[NDArray[np.float32], "shapes v 3"] | None = None
 
 
 class ParameterMeter:
