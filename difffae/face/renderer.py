@@ -22,7 +22,6 @@ from difffae.arrays import (
     MaskF32,
     Normals,
     Points3,
-    ShadingF32,
 )
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import between_lids, eye_columns, eyes
@@ -167,9 +166,15 @@ class Renderer:
         after = meet(self._model.pose(target, source.residual), target.scale)
         scales = (source.parameters.scale, target.scale)
         texture = unfolded(before, after, scales)
-        is_relit = lighting[1] is not lighting[0]
-        ratio = self._relight(rest, after, target, lighting)
+        normals = self.normals(after)
+        ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)
         strip = sides(before, after, (source.parameters, target), self._heights)
+        around = None
+        if lighting[1] is not lighting[0]:
+            change = light_change(normals, lighting)
+            ratio = ratio * change
+            border = Border(places=strip.shown[:, :2], change=change[list(FACE_OVAL)])
+            around = head_relight(target, self._surroundings, lighting, self._size, border)
         texture[:NUM_MESH_POINTS, :2] += self._border_shares @ strip.border_shift
         turned = eyes(before, after, texture, target.scale)
         shown = np.concatenate([after, strip.shown, turned.shown])
@@ -187,7 +192,7 @@ class Renderer:
             inside_mask=inside,
             mouth_weight=blurred(mouth, MOUTH_BLUR_PX)[0] * rest.unseen,
             relight=interpolate(fragments, self._all, ratio, empty=1),
-            head_relight=self._around(after, target, lighting, strip.shown) if is_relit else None,
+            head_relight=around,
         )
 
     def _at_rest(self, source: FittedFace, lighting: Lighting) -> _AtRest:
@@ -202,32 +207,6 @@ class Renderer:
                 unseen=_unseen(points, source.parameters.scale),
             )
         return kept
-
-    def _relight(
-        self,
-        rest: _AtRest,
-        after: Points3,
-        target: FaceParameters,
-        lighting: tuple[Lighting, Lighting],
-    ) -> Points3:
-        """The light at each point after the motion over that before, for each colour."""
-        normals = self.normals(after)
-        ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)
-        if lighting[1] is lighting[0]:
-            return np.asarray(ratio, np.float32)
-        return np.asarray(ratio * light_change(normals, lighting), np.float32)
-
-    def _around(
-        self,
-        after: Points3,
-        target: FaceParameters,
-        lighting: tuple[Lighting, Lighting],
-        edge: Points3,
-    ) -> ShadingF32:
-        """Another light around the face, which meets the face's own at its edge."""
-        change = light_change(self.normals(after)[list(FACE_OVAL)], lighting)
-        border = Border(places=edge[:, :2], change=change)
-        return head_relight(target, self._surroundings, lighting, self._size, border)
 
     def _head_map(
         self, source: FaceParameters, target: FaceParameters, before: Points3, edge: Points3

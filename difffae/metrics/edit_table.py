@@ -93,56 +93,48 @@ def _share(edit: str, name: str, value: float) -> str:
     return f"{value:.2f}" + "*" * (target(edit, name) == "query")
 
 
-def _moved_sections(matrix: EditMatrix) -> list[str]:
-    columns = moved_headings()
-    return [
-        f"## {MOVED_TITLE}",
-        "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * 2 + "---:|" * (len(columns) - 2),
-        *("| " + " | ".join(line) + " |" for line in moved_lines(matrix)),
-        "",
-        MOVED_CAPTION,
-        "",
-    ]
-
-
-def moved_table(matrix: EditMatrix) -> Table:
-    """How far edits go as a rich table, a section for each row."""
-    drawn = Table(title=MOVED_TITLE, caption=MOVED_CAPTION, caption_justify="left")
-    for index, heading in enumerate(moved_headings()):
-        drawn.add_column(heading, justify="left" if index < 2 else "right", no_wrap=True)
-    for index, line in enumerate(moved_lines(matrix)):
-        if index and index % (len(EDITS) - 1) == 0:
-            drawn.add_section()
-        drawn.add_row(*line)
-    return drawn
-
-
 def markdown_sections(matrix: EditMatrix) -> list[str]:
-    """The matrix in Markdown."""
-    columns = headings()
+    """Both tables in Markdown."""
     count = f"{matrix.num_pairs} pairs of clips, {matrix.num_queries} queries."
-    return [
-        f"## {TITLE}",
-        "",
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * 2 + "---:|" * (len(columns) - 2),
-        *("| " + " | ".join(line) + " |" for line in lines(matrix)),
-        "",
-        f"{CAPTION} {count}",
-        "",
-        *(_moved_sections(matrix) if matrix.moved else []),
-    ]
+    sections = _section(TITLE, headings(), lines(matrix), f"{CAPTION} {count}")
+    if matrix.moved:
+        sections += _section(MOVED_TITLE, moved_headings(), moved_lines(matrix), MOVED_CAPTION)
+    return sections
 
 
 def table(matrix: EditMatrix) -> Table:
     """The matrix as a rich table, a section for each row."""
-    drawn = Table(title=TITLE, caption=CAPTION, caption_justify="left")
-    for index, heading in enumerate(headings()):
+    return _drawn((TITLE, CAPTION), headings(), lines(matrix), num_edits=len(EDITS))
+
+
+def moved_table(matrix: EditMatrix) -> Table:
+    """How far edits go as a rich table, a section for each row."""
+    titles = (MOVED_TITLE, MOVED_CAPTION)
+    return _drawn(titles, moved_headings(), moved_lines(matrix), num_edits=len(EDITS) - 1)
+
+
+def _section(title: str, columns: list[str], body: list[list[str]], caption: str) -> list[str]:
+    return [
+        f"## {title}",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * 2 + "---:|" * (len(columns) - 2),
+        *("| " + " | ".join(line) + " |" for line in body),
+        "",
+        caption,
+        "",
+    ]
+
+
+def _drawn(
+    titles: tuple[str, str], columns: list[str], body: list[list[str]], *, num_edits: int
+) -> Table:
+    title, caption = titles
+    drawn = Table(title=title, caption=caption, caption_justify="left")
+    for index, heading in enumerate(columns):
         drawn.add_column(heading, justify="left" if index < 2 else "right", no_wrap=True)
-    for index, line in enumerate(lines(matrix)):
-        if index and index % len(EDITS) == 0:
+    for index, line in enumerate(body):
+        if index and index % num_edits == 0:
             drawn.add_section()
         drawn.add_row(*line)
     return drawn

@@ -7,7 +7,7 @@ measured by the whole length of its change, noise included, over the natural spr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -80,17 +80,3 @@ def _moved(edit: str, cases: Sequence[CaseMoves]) -> Moved:
         shares[name] = over / whole if whole > 0 else NAN
     falls = [case.falls[edit] for case in cases if np.isfinite(case.falls[edit])]
     return Moved(**shares, csim=float(np.mean(falls)) if falls else NAN)
-
-
-def as_plain(figures: Mapping[str, Mapping[str, Moved]]) -> dict[str, object]:
-    """By row, edit and attribute, for JSON."""
-    return {
-        row: {
-            edit: {
-                each.name: value if np.isfinite(value := getattr(found, each.name)) else None
-                for each in fields(Moved)
-            }
-            for edit, found in edits.items()
-        }
-        for row, edits in figures.items()
-    }

@@ -145,5 +145,4 @@ def _moved(
     """How far the mesh's points are moved, or the coefficients where no basis is known."""
     if basis is None:
         return coefficients.astype(np.float64)
-    known = coefficients[: len(basis)]
-    return np.asarray(np.tensordot(known, basis, 1).ravel(), np.float64)
+    return np.asarray(np.tensordot(coefficients, basis, 1).ravel(), np.float64)

@@ -16,7 +16,7 @@ from difffae.arrays import ImageU8, Lighting, MaskF32, MaskU8, Points3, Triangle
 from difffae.face.facemesh import NUM_MESH_POINTS
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.normals import vertex_normals
-from difffae.face.rasterizer import interpolate, rasterize
+from difffae.face.rasterizer import Fragments, interpolate, rasterize
 
 SIDE_STRENGTH = 0.45  # of the directional term: shading from about 0.55 to 1.45
 FEATHER_PX = 3.0
@@ -72,8 +72,8 @@ def relight(
     shading = shade(normals, light)
     if before is not None:
         shading = shading / shade(normals, before)
-    covered, near = _covered(points, triangles, image.shape[0])
     fragments = rasterize(mesh, triangles, image.shape[0])
+    covered, near = _covered(fragments)
     inside = interpolate(fragments, triangles, shading)
     around = cv2.GaussianBlur(inside, (0, 0), FEATHER_PX)
     around = around / np.maximum(near, _LEAST_WEIGHT)[..., None]
@@ -84,13 +84,13 @@ def relight(
 
 def lit_face(points: Points3, triangles: Triangles, size: int) -> MaskU8:
     """255 where `relight` changes the light in full, to within a tenth, else 0."""
-    _, near = _covered(points, triangles, size)
+    _, near = _covered(rasterize(points[:NUM_MESH_POINTS], triangles, size))
     return np.where(_weight(near) > _IN_FULL, 255, 0).astype(np.uint8)
 
 
-def _covered(points: Points3, triangles: Triangles, size: int) -> tuple[NDArray[np.bool_], MaskF32]:
+def _covered(fragments: Fragments) -> tuple[NDArray[np.bool_], MaskF32]:
     """Where the mesh is, and the share of it around every pixel."""
-    covered = rasterize(points[:NUM_MESH_POINTS], triangles, size).pix_to_face >= 0
+    covered = fragments.pix_to_face >= 0
     near = cv2.GaussianBlur(covered.astype(np.float32), (0, 0), FEATHER_PX)
     return np.asarray(covered), np.asarray(near, np.float32)
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from difffae.metrics.edit_matrix import AttributeDistances, EditMatrix, relative, target
+from difffae.metrics.edit_matrix import AttributeDistances, EditMatrix, Moved, relative, target
 from difffae.metrics.motion import SIGNALS, STILL_BELOW
-from difffae.metrics.moves import as_plain
 from difffae.metrics.realism import Realism
 from difffae.metrics.scores import PersonScores, Scores
 
@@ -173,7 +172,7 @@ def _or_none(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def _plain_fields(value: Realism | AttributeDistances) -> dict[str, object]:
+def _plain_fields(value: Realism | AttributeDistances | Moved) -> dict[str, object]:
     fields = dataclasses.asdict(value)
     return {k: _or_none(v) if isinstance(v, float) else v for k, v in fields.items()}
 
@@ -202,7 +201,10 @@ def _plain_edits(edits: EditMatrix) -> dict[str, object]:
     return {
         "rows": rows,
         "natural_spread": _plain_fields(edits.spread),
-        "moved": as_plain(edits.moved),
+        "moved": {
+            row: {edit: _plain_fields(found) for edit, found in by_edit.items()}
+            for row, by_edit in edits.moved.items()
+        },
         "num_pairs": edits.num_pairs,
         "num_queries": edits.num_queries,
     }
