@@ -18,6 +18,7 @@ MaskF32 = Float32[NDArray[np.float32], "h w"]  # 0 outside, 1 inside
 BoolMask = Bool[NDArray[np.bool_], "h w"]
 MapF32 = Float32[NDArray[np.float32], "h w 2"]  # for each pixel the (x, y) to read from [px]
 ShadingF32 = Float32[NDArray[np.float32], "h w 3"]  # multiplies albedo
+PaintF32 = Float32[NDArray[np.float32], "h w 4"]  # how much is painted, and the colour times that
 Points3 = Float32[NDArray[np.float32], "p 3"]  # x right, y down, z away from the camera
 Mesh3 = Float32[NDArray[np.float32], "468 3"]  # the same without the irises
 Points2 = Float32[NDArray[np.float32], "p 2"]

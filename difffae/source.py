@@ -57,9 +57,9 @@ def redress(source: Source, scene: Scene, generator: Generator, size: int) -> So
     box = source.crop_box
     patch = crop(scene.picture, box, size)
     tokens = generator.encode_source(patch, align_face(patch, five_points(source.points)))
-    small = scene_layers(scene, box, size, source.layers.mouth_colour)
+    small = scene_layers(scene, box, size, source.layers.skin_colour)
     side = source.layers.portrait.shape[0]
-    large = scene_layers(scene, box, side, source.layers.mouth_colour)
+    large = scene_layers(scene, box, side, source.layers.skin_colour)
     return replace(
         source,
         image=scene.picture,

@@ -26,7 +26,7 @@ from difffae.source import Source
 _ARRAYS = "arrays.safetensors"
 _NUMBERS = "numbers.json"
 _PARAMETERS = ("shape", "expression", "gaze", "rotation", "translation")
-_LAYERS = ("portrait", "person", "plate", "mouth_colour")
+_LAYERS = ("portrait", "person", "plate", "skin_colour")
 _TOKENS = ("slots", "slot_masks", "identity", "latent")
 
 

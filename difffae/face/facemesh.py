@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import Mesh3, Points3, Triangles
+from difffae.arrays import Mesh3, Points3
 from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
@@ -16,6 +16,7 @@ NUM_MESH_POINTS = 468
 NUM_IRIS_POINTS = 10
 Shape = Float32[NDArray[np.float32], " shape"]
 Expression = Float32[NDArray[np.float32], " expression"]
+MouthInterior = Float32[NDArray[np.float32], "gaps widths rows columns 3"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
 EYE_RINGS = (
@@ -31,30 +32,13 @@ FACE_OVAL = (
 )  # the mesh's border, from the middle of the hairline round by the picture's right
 LIDS = (((159, 145), (160, 144), (158, 153)), ((386, 374), (385, 380), (387, 373)))  # upper, lower
 UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (398, 384, 385, 386, 387, 388, 466))
+_MOUTH_CORNERS = UPPER_LIP[0], UPPER_LIP[-1]
+_LIPS = slice(3, 8)  # of the inner lips, their middle
 EYE_DEPTH = 0.12  # the irises lie this far behind the lids, so that lids cover them [head units]
 _DEPTH_WEIGHT = 0.3  # MediaPipe's z is the least certain coordinate
 _FIT_ROUNDS = 3
 _SHAPE_NOISE = 0.02  # spread of points left unexplained, for one picture alone [head units]
 _EXPRESSION_NOISE = 0.004  # the same once the person's shape is known
-
-
-def eye_triangles() -> Triangles:
-    """Fans from each iris centre to its ring of lids: they carry the gaze."""
-    fans = [
-        (centre, ring[i], ring[(i + 1) % len(ring)])
-        for centre, ring in zip(IRIS_CENTRES, EYE_RINGS, strict=True)
-        for i in range(len(ring))
-    ]
-    return np.array(fans, np.int32)
-
-
-def mouth_triangles() -> Triangles:
-    """The strip between the inner lips: what an open mouth shows."""
-    strip = []
-    for i in range(len(UPPER_LIP) - 1):
-        strip.append((UPPER_LIP[i], UPPER_LIP[i + 1], LOWER_LIP[i]))
-        strip.append((UPPER_LIP[i + 1], LOWER_LIP[i + 1], LOWER_LIP[i]))
-    return np.array([t for t in strip if len(set(t)) == 3], np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +84,8 @@ class FaceMeshModel:
     Args:
         tensors: `mean` (468, 3) in head units (RMS radius 1), `shape_basis` (n, 468, 3) and
             `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,)
-            how little a point moves with expression, `skin_triangles` (f, 3).
+            how little a point moves with expression, `skin_triangles` (f, 3); `mouth_interior`,
+            see `difffae.face.mouth`, without which the inside of a mouth is plainly dark.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -109,6 +94,7 @@ class FaceMeshModel:
         self.expression_basis = tensors["expression_basis"].astype(np.float32)
         self.rigid_weights = tensors["rigid_weights"].astype(np.float32)
         self.skin_triangles = np.ascontiguousarray(tensors["skin_triangles"], dtype=np.int32)
+        self.mouth_interior: MouthInterior | None = tensors.get("mouth_interior")
         both = np.concatenate([self.shape_basis, self.expression_basis])
         self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
         self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)
@@ -116,11 +102,10 @@ class FaceMeshModel:
         self._mean_openings = _openings(self.mean)
         self._openings_of_shape = np.stack([_openings(each) for each in self.shape_basis])
         self._openings_of_expression = np.stack([_openings(each) for each in self.expression_basis])
-
-    @property
-    def triangles(self) -> Triangles:
-        """Skin, then eyes."""
-        return np.concatenate([self.skin_triangles, eye_triangles()])
+        self._mean_lip_gap = _lip_gap(self.mean)
+        self._lip_gaps_of_shape = _lip_gaps(self.shape_basis)
+        self._lip_gaps_of_expression = _lip_gaps(self.expression_basis)
+        self._open_lips = self._lip_direction()
 
     def fit(self, points: Points3) -> FittedFace:
         """See `HeadModel.fit`.
@@ -162,6 +147,30 @@ class FaceMeshModel:
         """See `HeadModel.open_eyes`."""
         expression = parameters.expression + self._open_lids @ change
         return replace(parameters, expression=expression.astype(np.float32))
+
+    def mouth_opening(self, parameters: FaceParameters) -> float:
+        """See `HeadModel.mouth_opening`."""
+        by_shape = float(parameters.shape @ self._lip_gaps_of_shape)
+        return (
+            self._mean_lip_gap
+            + by_shape
+            + float(parameters.expression @ self._lip_gaps_of_expression)
+        )
+
+    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
+        """See `HeadModel.open_mouth`."""
+        expression = parameters.expression + np.float32(change) * self._open_lips
+        return replace(parameters, expression=expression.astype(np.float32))
+
+    def _lip_direction(self) -> Expression:
+        """The most probable expression that opens the mouth by one head unit, and not the eyes.
+
+        The mouth becomes no wider by it, as it does in a laugh.
+        """
+        left, right = (self.expression_basis[:, corner, 0] for corner in _MOUTH_CORNERS)
+        width = right - left
+        kept = np.stack([self._lip_gaps_of_expression, width, *self._openings_of_expression.T])
+        return np.asarray(np.linalg.pinv(kept)[:, 0], np.float32)
 
     def _lid_directions(self) -> Float32[NDArray[np.float32], "m 2"]:
         """For each eye, the expression that opens it by one head unit and moves little else."""
@@ -219,6 +228,15 @@ def _openings(skin: Mesh3) -> EyeOpenings:
     """Mean distance of upper and lower lid along the head's vertical, of each eye."""
     gaps = [np.mean([skin[low, 1] - skin[up, 1] for up, low in lids]) for lids in LIDS]
     return np.array(gaps, np.float32)
+
+
+def _lip_gap(skin: Mesh3) -> float:
+    """Mean distance of the middles of the inner lips along the head's vertical."""
+    return float(np.mean(skin[list(LOWER_LIP[_LIPS]), 1] - skin[list(UPPER_LIP[_LIPS]), 1]))
+
+
+def _lip_gaps(basis: Float32[NDArray[np.float32], "n p 3"]) -> Float32[NDArray[np.float32], " n"]:
+    return np.array([_lip_gap(each) for each in basis], np.float32)
 
 
 def _parameters(pose: Pose, head: Points3, shape: Shape, expression: Expression) -> FaceParameters:

@@ -73,6 +73,14 @@ class FaceMeshRig:
         """See `Rig.open_eyes`."""
         return self.head_model.open_eyes(parameters, change)
 
+    def mouth_opening(self, parameters: FaceParameters) -> float:
+        """See `Rig.mouth_opening`."""
+        return self.head_model.mouth_opening(parameters)
+
+    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
+        """See `Rig.open_mouth`."""
+        return self.head_model.open_mouth(parameters, change)
+
     def keep_regions(
         self, moved: FaceParameters, still: FaceParameters, regions: Regions
     ) -> FaceParameters:

@@ -100,6 +100,16 @@ class FlameRig:
         del change
         return parameters
 
+    def mouth_opening(self, parameters: FaceParameters) -> float:
+        """See `Rig.mouth_opening`: 0."""
+        del parameters
+        return 0.0
+
+    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
+        """See `Rig.open_mouth`: unchanged."""
+        del change
+        return parameters
+
     def keep_regions(
         self, moved: FaceParameters, still: FaceParameters, regions: Regions
     ) -> FaceParameters:

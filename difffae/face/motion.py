@@ -18,6 +18,7 @@ FADE_FRAMES = 24  # then goes back to the portrait's own pose over so long
 RETURN_FRAMES = 10  # a face found again takes over within so long, or twice as long as it was lost
 _LEAST_OPENING = 0.03  # of eyes that are called open, in head units
 _LID_GAIN = (0.7, 1.6)  # how much less or more a source's lids may travel than the driver's
+_LIP_GAIN = 2.5  # how much more a source's lips may close than the driver's
 _ALIKE_SIZE = 1.6  # heads of sizes within this factor
 _ALIKE_SHIFT = 1.2  # and this near, in head units, count as framed alike
 
@@ -135,7 +136,9 @@ def follow(
         is_framed_alike=_is_framed_alike(stage.face, reference),
     )
     lids = controls.strength * _lid_change(driver, reference, stage.face, rig)
-    wanted = _wanted(rig.open_eyes(shown, lids), stage.face, controls, rig)
+    lips = _lip_change(shown, (driver, reference), stage.face, rig, controls)
+    shown = rig.open_mouth(rig.open_eyes(shown, lids), lips)
+    wanted = _wanted(shown, stage.face, controls, rig)
     num_returning = state.num_returning
     if state.num_lost > 0 and state.shown is not None:
         num_returning = min(RETURN_FRAMES, 2 * state.num_lost)
@@ -185,6 +188,35 @@ def _lid_change(
     closing = np.minimum(rig.eye_openings(driver) - open_reference, 0)
     ratio = open_source / np.maximum(open_reference, _LEAST_OPENING)
     return np.asarray((np.clip(ratio, *_LID_GAIN) - 1) * closing, np.float32)
+
+
+def _lip_change(
+    shown: FaceParameters,
+    drivers: tuple[FaceParameters, FaceParameters],
+    source: FaceParameters,
+    rig: Rig,
+    controls: MotionControls,
+) -> float:
+    """What opens the shown mouth as far as the driver's asks for [head units].
+
+    Absolute motion opens it as far as the driver's, whatever the mouths' shapes. Relative motion
+    adds the portrait's own opening, but lips do not pass through one another: a portrait that was
+    less open than the driver's reference opens as far as the driver; one that was further open
+    closes as the driver closes.
+
+    Args:
+        shown: the face moved without regard to its lips.
+        drivers: the driver's face now, and in the reference frame.
+        source: the portrait's face.
+        rig: measures openings.
+        controls: whose `motion` and `strength` count.
+    """
+    now, before, own, moved = (rig.mouth_opening(f) for f in (*drivers, source, shown))
+    wanted = now
+    if controls.motion == "relative" and own > before:
+        gain = min(own / max(before, _LEAST_OPENING), _LIP_GAIN) if now < before else 1.0
+        wanted = own + gain * (now - before)
+    return own + controls.strength * (wanted - own) - moved
 
 
 def lose(state: MotionState, stage: Stage) -> MotionState:

@@ -28,6 +28,14 @@ class Fragments:
     barycentric: Float32[NDArray[np.float32], "h w 3"]
     depth: Float32[NDArray[np.float32], "h w"]
 
+    def part(self, where: tuple[slice, slice]) -> "Fragments":
+        """The same of some rows and columns."""
+        return Fragments(
+            pix_to_face=self.pix_to_face[where],
+            barycentric=self.barycentric[where],
+            depth=self.depth[where],
+        )
+
 
 Rasterize = Callable[[Points3, Triangles, int], Fragments]
 """Corners [px], triangles and the picture's side -> what covers each pixel."""

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import cv2
 import numba
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from numpy.typing import NDArray
 
 from difffae.arrays import (
@@ -21,37 +21,40 @@ from difffae.arrays import (
     MapF32,
     MaskF32,
     Normals,
+    PaintF32,
     Points3,
 )
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
     FACE_OVAL,
-    LOWER_LIP,
     NUM_IRIS_POINTS,
     NUM_MESH_POINTS,
-    UPPER_LIP,
     FaceMeshModel,
-    mouth_triangles,
 )
 from difffae.face.head_light import Border, head_relight, light_change
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
+from difffae.face.mouth import (
+    NUM_MOUTH_POINTS,
+    Mouth,
+    between_lips,
+    lips_apart,
+    mouth,
+    mouth_cells,
+    plain_interior,
+    tint,
+)
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters
-from difffae.face.rasterizer import Rasterize, interpolate, rasterize
+from difffae.face.rasterizer import Fragments, Rasterize, interpolate, rasterize
 from difffae.face.sides import border_shares, side_heights, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
-MOUTH_BLUR_PX = 0.7
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
-_OPEN_MOUTH = (
-    0.03,
-    0.09,
-)  # opening of the source's lips that shows nothing .. an inside to reuse [head units]
-_MOUTH_DARKNESS = 0.35  # an inside never seen, as a share of the lips' own colour
+_MOUTH_BLUR_PX = 0.7
 
 
 Background = Literal["portrait", "black"]
@@ -60,12 +63,12 @@ _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """A source's pictures, all of one size: the portrait, its person's mask, what is behind."""
+    """A source's pictures, all of one size: it, its person's mask, what is behind; its skin."""
 
     portrait: ImageU8
     person: MaskF32
     plate: ImageU8
-    mouth_colour: Float32[NDArray[np.float32], " 3"]
+    skin_colour: Float32[NDArray[np.float32], " 3"]
 
     @cached_property
     def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
@@ -109,14 +112,12 @@ class _AtRest:
         source, lighting: of the portrait; compared by identity.
         points: where its mesh is [px].
         shading: of them.
-        unseen: 1 where its lips are closed, 0 where they show an inside.
     """
 
     source: FittedFace
     lighting: Lighting
     points: Points3
     shading: Points3
-    unseen: float
 
 
 class Renderer:
@@ -136,14 +137,18 @@ class Renderer:
         self._rasterize = rasterize
         self._surroundings = surroundings
         self._skin = head_model.skin_triangles
-        self._mouth = mouth_triangles()
         strip = side_triangles(NUM_MESH_POINTS + NUM_IRIS_POINTS)
         self._num_outer = len(self._skin) + len(strip)
         columns = eye_columns(NUM_MESH_POINTS + NUM_IRIS_POINTS + len(FACE_OVAL))
-        parts = [self._skin, strip, columns, self._mouth]
+        self._first_inner = int(columns.max()) + 1
+        cells = mouth_cells(self._first_inner)
+        parts = [self._skin, strip, columns, cells]
         self._all = np.concatenate(parts).astype(np.int32)
+        self._num_seen = len(self._all) - len(cells)
         self._heights = side_heights(head_model.mean)
         self._border_shares = border_shares(head_model.mean)
+        learned = head_model.mouth_interior
+        self._interior = plain_interior() if learned is None else learned
         self._size = size
         self._kept: _AtRest | None = None
 
@@ -163,7 +168,7 @@ class Renderer:
         """
         rest = self._at_rest(source, lighting[0])
         before = rest.points
-        after = meet(self._model.pose(target, source.residual), target.scale)
+        after = meet(lips_apart(self._model.pose(target, source.residual)), target.scale)
         scales = (source.parameters.scale, target.scale)
         texture = unfolded(before, after, scales)
         normals = self.normals(after)
@@ -177,20 +182,22 @@ class Renderer:
             around = head_relight(target, self._surroundings, lighting, self._size, border)
         texture[:NUM_MESH_POINTS, :2] += self._border_shares @ strip.border_shift
         turned = eyes(before, after, texture, target.scale)
-        shown = np.concatenate([after, strip.shown, turned.shown])
+        inner = mouth(before, after, scales, self._interior)
+        shown = np.concatenate([after, strip.shown, turned.shown, inner.shown])
         fragments = self._rasterize(shown, self._all, self._size)
-        covered, inside, mouth = (
-            (fragments.pix_to_face >= first).astype(np.float32)
-            for first in (0, self._num_outer, len(self._all) - len(self._mouth))
+        covered, inside = (
+            (fragments.pix_to_face >= first).astype(np.float32) for first in (0, self._num_outer)
         )
-        read = np.concatenate([texture[:, :2], strip.read, turned.read]) - 0.5
-        ratio = np.concatenate([ratio, ratio[list(FACE_OVAL)], between_lids(ratio)])
+        read = np.concatenate([texture[:, :2], strip.read, turned.read, inner.read]) - 0.5
+        ratio = np.concatenate(
+            [ratio, ratio[list(FACE_OVAL)], between_lids(ratio), between_lips(ratio)]
+        )
         return Warp(
             face_map=interpolate(fragments, self._all, read),
             head_map=self._head_map(source.parameters, target, before, strip.shown),
             face_weight=_feather(covered),
             inside_mask=inside,
-            mouth_weight=blurred(mouth, MOUTH_BLUR_PX)[0] * rest.unseen,
+            mouth_paint=self._painted(fragments, inner),
             relight=interpolate(fragments, self._all, ratio, empty=1),
             head_relight=around,
         )
@@ -204,9 +211,20 @@ class Renderer:
                 lighting=lighting,
                 points=points,
                 shading=shade(self.normals(points), lighting),
-                unseen=_unseen(points, source.parameters.scale),
             )
         return kept
+
+    def _painted(self, fragments: Fragments, inner: Mouth) -> PaintF32:
+        """What is painted between the lips, with a soft edge."""
+        values = np.zeros((self._first_inner + NUM_MOUTH_POINTS, 4), np.float32)
+        values[self._first_inner :] = inner.paint
+        inside = fragments.pix_to_face >= self._num_seen
+        paint = np.zeros((self._size, self._size, 4), np.float32)
+        part = _part_around(inside, _MOUTH_BLUR_PX)
+        if part is not None:
+            there = interpolate(fragments.part(part), self._all, values)
+            paint[part] = cv2.GaussianBlur(there, (0, 0), _MOUTH_BLUR_PX)
+        return paint
 
     def _head_map(
         self, source: FaceParameters, target: FaceParameters, before: Points3, edge: Points3
@@ -245,9 +263,7 @@ def warm_up(head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: i
     fitted = head_model.fit(np.concatenate([head_model.mean, irises]) * (size / 4) + middle)
     light = uniform_lighting()
     black, nobody = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
-    layers = Layers(
-        portrait=black, person=nobody, plate=black, mouth_colour=np.zeros(3, np.float32)
-    )
+    layers = Layers(portrait=black, person=nobody, plate=black, skin_colour=np.zeros(3, np.float32))
     renderer = Renderer(head_model, surroundings, size)
     renderer.condition(fitted, layers, fitted.parameters, (light, light))
 
@@ -282,21 +298,25 @@ def _relit(head: ImageU8, warp: Warp) -> ImageU8:
 
 def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
     seen = _read(layers.portrait, warp.face_map)
-    relight, mouth = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_weight))
+    relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_paint))
     lit = np.empty_like(seen)
-    _light(lit, seen, relight, mouth, layers.mouth_colour)
+    _light(lit, seen, relight, paint, tint(layers.skin_colour))
     return lit
 
 
 @numba.njit(cache=True, nogil=True)
-def _light(out, seen, relight, mouth, colour):  # type: ignore[no-untyped-def]
-    """Light what is seen of a face, mix the mouth's colour in, and round."""
+def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
+    """Mix what is painted into what is seen of a face, light it, and round."""
     lowest, highest = np.float32(0), np.float32(255)
     for row in range(seen.shape[0]):
         for column in range(seen.shape[1]):
             for n in range(3):
-                value = np.float32(seen[row, column, n]) * relight[row, column, n]
-                value += mouth[row, column] * (colour[n] - value)
+                value = np.float32(seen[row, column, n])
+                if paint[row, column, 0] > 0:
+                    value *= 1 - paint[row, column, 0]
+                    for k in range(3):
+                        value += tints[n, k] * paint[row, column, k + 1]
+                value *= relight[row, column, n]
                 out[row, column, n] = np.rint(min(max(value, lowest), highest))
 
 
@@ -310,14 +330,6 @@ def _face_alone(layers: Layers, warp: Warp) -> Condition:
         person_mask=warp.face_weight,
         warp=None,
     )
-
-
-def mouth_colour(portrait: ImageU8, points: Points3) -> Float32[NDArray[np.float32], " 3"]:
-    """What the inside of a mouth never seen is painted with: the lips' colour, darkened."""
-    at = np.rint(points[list(UPPER_LIP + LOWER_LIP), :2]).astype(int)
-    height, width = portrait.shape[:2]
-    columns, rows = np.clip(at, 0, [width - 1, height - 1]).T
-    return np.asarray(_MOUTH_DARKNESS * np.median(portrait[rows, columns], axis=0), np.float32)
 
 
 def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
@@ -340,20 +352,23 @@ def blurred(mask: MaskF32, sigma_px: float) -> tuple[MaskF32, tuple[slice, slice
         mask: 0 but in one region.
         sigma_px: of the Gaussian.
     """
-    left, top, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
-    around = math.ceil(4 * sigma_px) + 1
-    part = (
-        slice(max(top - around, 0), top + height + around),
-        slice(max(left - around, 0), left + width + around),
-    )
     soft = np.zeros_like(mask)
-    if width and height:
-        soft[part] = cv2.GaussianBlur(mask[part], (0, 0), sigma_px)
+    part = _part_around(mask > 0, sigma_px)
+    if part is None:
+        return soft, (slice(0), slice(0))
+    soft[part] = cv2.GaussianBlur(mask[part], (0, 0), sigma_px)
     return soft, part
 
 
-def _unseen(points: Points3, scale: float) -> float:
-    """1 where the source's lips are closed, 0 where they show an inside."""
-    opening = float(np.linalg.norm(points[13, :2] - points[14, :2])) / scale
-    low, high = _OPEN_MOUTH
-    return float(np.clip((high - opening) / (high - low), 0, 1))
+def _part_around(
+    mask: Bool[NDArray[np.bool_], "h w"], sigma_px: float
+) -> tuple[slice, slice] | None:
+    """The part that a blurred mask covers; None where it covers nothing."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not (width and height):
+        return None
+    around = math.ceil(4 * sigma_px) + 1
+    return (
+        slice(max(top - around, 0), top + height + around),
+        slice(max(left - around, 0), left + width + around),
+    )

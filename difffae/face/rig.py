@@ -76,3 +76,11 @@ class Rig(Protocol):
     def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
         """The face with its eyes opened further; unchanged where the head model has no lids."""
         ...
+
+    def mouth_opening(self, parameters: FaceParameters) -> float:
+        """How far the inner lips are apart [head units]; 0 where the head model has no lips."""
+        ...
+
+    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
+        """The face with its mouth opened further; unchanged where the head model has no lips."""
+        ...

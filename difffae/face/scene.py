@@ -64,14 +64,14 @@ def cover(picture: ImageU8, height: int, width: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(part, (width, height), interpolation=shrinking), np.uint8)
 
 
-def scene_layers(scene: Scene, box: CropBox, size: int, mouth_colour: Colour) -> Layers:
+def scene_layers(scene: Scene, box: CropBox, size: int, skin_colour: Colour) -> Layers:
     """The layers of a crop of the scene, at this size [px]."""
     matte = crop(np.repeat(_bytes(scene.matte)[..., None], 3, -1), box, size)[..., 0]
     return Layers(
         portrait=crop(scene.person, box, size),
         person=(matte / np.float32(255)).astype(np.float32),
         plate=crop(scene.plate, box, size),
-        mouth_colour=mouth_colour,
+        skin_colour=skin_colour,
     )
 
 

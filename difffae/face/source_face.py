@@ -11,8 +11,9 @@ from difffae.face.crop import CropBox, crop
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
 from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
+from difffae.face.mouth import skin_colour
 from difffae.face.normals import vertex_normals
-from difffae.face.renderer import Layers, mouth_colour
+from difffae.face.renderer import Layers
 from difffae.face.surroundings import background_plate
 
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
@@ -58,7 +59,7 @@ def source_layers(image: ImageU8, points: Points3, person: MaskF32) -> Layers:
         portrait=image,
         person=person,
         plate=background_plate(image, person),
-        mouth_colour=mouth_colour(image, points),
+        skin_colour=skin_colour(image, points),
     )
 
 
@@ -72,7 +73,7 @@ def full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
         cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
     ).astype(np.float32)
     plate = background_plate(portrait, person)
-    return Layers(portrait=portrait, person=person, plate=plate, mouth_colour=small.mouth_colour)
+    return Layers(portrait=portrait, person=person, plate=plate, skin_colour=small.skin_colour)
 
 
 def portrait_lighting(image: ImageU8, points: Points3, head_model: FaceMeshModel) -> Lighting:

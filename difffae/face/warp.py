@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import MapF32, MaskF32, ShadingF32
+from difffae.arrays import MapF32, MaskF32, PaintF32, ShadingF32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class Warp:
     Attributes:
         face_map, head_map: where in the source crop the face layer and the head layer read [px].
         face_weight: how much the face layer covers.
-        mouth_weight: how much the unseen inside of the mouth covers.
+        mouth_paint: how much the unseen inside of the mouth covers, and its colour times as much,
+            as shares of the skin's colour.
         inside_mask: 1 in the open eyes and between the lips.
         relight: the light after the motion over the light before, on the face.
         head_relight: the light shown over the portrait's own, around the face; None: the same.
@@ -28,7 +29,7 @@ class Warp:
     head_map: MapF32
     face_weight: MaskF32
     inside_mask: MaskF32
-    mouth_weight: MaskF32
+    mouth_paint: PaintF32
     relight: ShadingF32
     head_relight: ShadingF32 | None = None
 
@@ -87,7 +88,7 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         head_map=moved_to(warp.head_map, size, box),
         face_weight=resized(warp.face_weight),
         inside_mask=resized(warp.inside_mask),
-        mouth_weight=resized(warp.mouth_weight),
+        mouth_paint=resized(warp.mouth_paint),
         relight=resized(warp.relight),
         head_relight=None if warp.head_relight is None else resized(warp.head_relight),
     )

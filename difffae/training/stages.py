@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from difffae.data.shards import ShardReader
+from difffae.face.facemesh import FaceMeshModel
 from difffae.training.autoencoder import AutoencoderStage
 from difffae.training.config import Config, read_config
 from difffae.training.decoder import DecoderStage
@@ -14,6 +15,7 @@ from difffae.training.head_model import learn_head_model, read_tracks, save_head
 from difffae.training.identity import IdentityStage
 from difffae.training.joint import JointStage
 from difffae.training.latents import calibrate_encoder, encode_pairs
+from difffae.training.mouths import learn_mouth
 from difffae.training.polish import PolishStage
 from difffae.training.regions import RegionsStage
 from difffae.training.trainer import Stage
@@ -104,6 +106,7 @@ def _is_bundled(config: Config) -> bool:
 def _learn_head_model(config: Config, run_directory: Path) -> None:
     from difffae.face.mediapipe import triangles
 
-    tracks = read_tracks(ShardReader(config.training.frames, "frames"))
-    tensors = learn_head_model(tracks, triangles(), config.training.head_model)
+    reader = ShardReader(config.training.frames, "frames")
+    tensors = learn_head_model(read_tracks(reader), triangles(), config.training.head_model)
+    tensors["mouth_interior"] = learn_mouth(reader, FaceMeshModel(tensors))
     save_head_model(run_directory / "head_model" / "head_model.safetensors", tensors)

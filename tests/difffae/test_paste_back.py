@@ -35,7 +35,7 @@ def resting_warp() -> Warp:
         head_map=here,
         face_weight=none,
         inside_mask=none,
-        mouth_weight=none,
+        mouth_paint=np.zeros((SMALL, SMALL, 4), np.float32),
         relight=np.ones((SMALL, SMALL, 3), np.float32),
     )
 
@@ -57,7 +57,7 @@ def layers(portrait: ImageU8) -> Layers:
         portrait=portrait,
         person=np.ones((size, size), np.float32),
         plate=np.zeros_like(portrait),
-        mouth_colour=np.zeros(3, np.float32),
+        skin_colour=np.zeros(3, np.float32),
     )
 
 

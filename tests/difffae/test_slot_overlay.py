@@ -36,7 +36,7 @@ def condition(shift: float = 0.0) -> Condition:
         head_map=positions,
         face_weight=none,
         inside_mask=none,
-        mouth_weight=none,
+        mouth_paint=np.zeros((SIDE, SIDE, 4), np.float32),
         relight=np.ones((SIDE, SIDE, 3), np.float32),
     )
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)

@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 
 from difffae.face.facemesh import (
-    EYE_CORNERS,
-    EYE_RINGS,
     FACE_OVAL,
-    IRIS_CENTRES,
     LOWER_LIP,
     NUM_MESH_POINTS,
     UPPER_LIP,
     FaceMeshModel,
     Pose,
     align,
-    eye_triangles,
-    mouth_triangles,
 )
 from difffae.face.mediapipe import triangles
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
@@ -71,29 +66,6 @@ def test_one_head_unit_ahead_of_a_straight_head_is_scale_pixels_to_the_right() -
     )
     moved = pose.to_picture(np.array([(1, 0, 0)], np.float32))
     np.testing.assert_allclose(moved, [(50, 0, 0)], atol=1e-5)
-
-
-def test_eyes_are_fans_around_the_irises_that_share_the_lids_ring() -> None:
-    fans = eye_triangles()
-    assert fans.shape == (32, 3)
-    for centre, ring in zip(IRIS_CENTRES, EYE_RINGS, strict=True):
-        own = fans[fans[:, 0] == centre]
-        assert set(own[:, 1]) == set(own[:, 2]) == set(ring)
-    for corners, ring in zip(EYE_CORNERS, EYE_RINGS, strict=True):
-        assert set(corners) <= set(ring)
-
-
-def test_the_mouth_is_a_closed_strip_between_the_lips() -> None:
-    strip = mouth_triangles()
-    assert strip.shape == (18, 3)
-    assert set(strip.ravel()) == set(UPPER_LIP) | set(LOWER_LIP)
-    assert all(len(set(triangle)) == 3 for triangle in strip.tolist())
-
-
-def test_eyes_and_mouth_fill_holes_that_the_skin_leaves() -> None:
-    skin = {frozenset(triangle) for triangle in triangles().tolist()}
-    inside = {frozenset(t) for t in eye_triangles().tolist() + mouth_triangles().tolist()}
-    assert not skin & inside
 
 
 def test_the_oval_is_the_border_of_the_skin() -> None:

@@ -10,6 +10,7 @@ from difffae.arrays import ImageU8, Points3
 from difffae.face.facemesh import EYE_RINGS, LOWER_LIP, UPPER_LIP, FaceMeshModel
 from difffae.face.lighting import uniform_lighting
 from difffae.face.morphable import FittedFace
+from difffae.face.mouth import tint
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import (
@@ -134,17 +135,18 @@ def test_an_opened_mouth_shows_in_the_mouth(
     assert speaking.inside_mask.sum() > still.inside_mask.sum() + 50
 
 
-def test_an_inside_never_seen_is_painted_dark(
+def test_an_inside_never_seen_is_painted_from_what_the_head_model_has_learned(
     renderer: Renderer, source_face: SourceFace, head_model: FaceMeshModel
 ) -> None:
     target = opened_mouth(source_face.fitted, head_model)
     speaking = rendered(renderer, source_face, target)
     points = head_model.pose(target, source_face.fitted.residual)
     column, row = np.rint((points[13, :2] + points[14, :2]) / 2).astype(int)
-    if speaking.warp.mouth_weight.max() < 0.9:
+    paint = speaking.warp.mouth_paint[row, column]
+    if paint[0] < 0.9:
         pytest.skip("this portrait's own mouth is open: its inside is reused")
-    painted = speaking.composite[row, column]
-    np.testing.assert_allclose(painted, source_face.layers.mouth_colour, atol=12)
+    wanted = tint(source_face.layers.skin_colour) @ paint[1:]
+    np.testing.assert_allclose(speaking.composite[row, column], wanted, atol=12)
 
 
 def test_the_inside_mask_is_one_in_eyes_and_mouth_alone(
@@ -292,7 +294,7 @@ def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:
         head_map=own,
         face_weight=is_face.astype(np.float32),
         inside_mask=nothing,
-        mouth_weight=nothing,
+        mouth_paint=np.zeros((size, size, 4), np.float32),
         relight=np.ones((size, size, 3), np.float32),
     )
     side = factor * size
@@ -349,7 +351,7 @@ def test_the_person_moves_with_the_portrait_and_lies_on_the_plate(still: Conditi
         portrait=portrait,
         person=random.random((256, 256), np.float32),
         plate=plate,
-        mouth_colour=np.zeros(3, np.float32),
+        skin_colour=np.zeros(3, np.float32),
     )
     rows, columns = np.indices((256, 256), np.float32)
     shifted = np.stack([columns + 3.25, rows - 2.5], -1)
@@ -373,16 +375,18 @@ def test_the_lit_face_is_multiplied_mixed_with_the_mouth_and_rounded(still: Cond
         still.warp,
         face_map=np.stack([columns, rows], -1),
         face_weight=np.ones((256, 256), np.float32),
-        mouth_weight=mouth,
+        mouth_paint=np.dstack([mouth, mouth[..., None] * np.float32([0.5, 0.25, 0.125])]),
         relight=2 * relight,
     )
     portrait = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
     colour = np.float32([40, 20, 10])
-    layers = Layers(portrait=portrait, person=mouth, plate=portrait, mouth_colour=colour)
+    layers = Layers(portrait=portrait, person=mouth, plate=portrait, skin_colour=colour)
     composite, _ = compose(layers, warp)
-    lit = portrait * warp.relight
-    wanted = np.clip(np.rint(lit + mouth[..., None] * (colour - lit)), 0, 255)
-    np.testing.assert_array_equal(composite, wanted)
+    painted = tint(colour) @ np.float32([0.5, 0.25, 0.125])
+    mixed = portrait + mouth[..., None] * (painted - portrait)
+    wanted = np.clip(np.rint(mixed * warp.relight), 0, 255)
+    np.testing.assert_allclose(composite, wanted, atol=1)
+    assert (composite == wanted).mean() > 0.999
 
 
 def test_masks_are_one_above_the_other(still: Condition) -> None:

@@ -54,4 +54,4 @@ def test_layers_of_a_crop_are_what_the_scene_holds_there() -> None:
     np.testing.assert_array_equal(layers.portrait, scene.person[20:100, 40:120])
     np.testing.assert_array_equal(layers.plate, scene.plate[20:100, 40:120])
     np.testing.assert_allclose(layers.person, scene.matte[20:100, 40:120], atol=1 / 255)
-    assert layers.mouth_colour is colour
+    assert layers.skin_colour is colour
