@@ -165,7 +165,7 @@ class FaceMeshModel:
     def _lip_direction(self) -> Expression:
         """The most probable expression that opens the mouth by one head unit, and not the eyes.
 
-        The mouth becomes no wider by it, as it does in a laugh.
+        The mouth becomes no wider by it; a laughing one would.
         """
         left, right = (self.expression_basis[:, corner, 0] for corner in _MOUTH_CORNERS)
         width = right - left
@@ -232,7 +232,8 @@ def _openings(skin: Mesh3) -> EyeOpenings:
 
 def _lip_gap(skin: Mesh3) -> float:
     """Mean distance of the middles of the inner lips along the head's vertical."""
-    return float(np.mean(skin[list(LOWER_LIP[_LIPS]), 1] - skin[list(UPPER_LIP[_LIPS]), 1]))
+    upper, lower = (np.array(lip)[_LIPS] for lip in (UPPER_LIP, LOWER_LIP))
+    return float(np.mean(skin[lower, 1] - skin[upper, 1]))
 
 
 def _lip_gaps(basis: Float32[NDArray[np.float32], "n p 3"]) -> Float32[NDArray[np.float32], " n"]:

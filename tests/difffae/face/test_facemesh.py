@@ -174,6 +174,24 @@ def test_eyes_open_by_what_they_are_told_and_the_mouth_stays(
     assert np.abs(moved[list(UPPER_LIP + LOWER_LIP), :2]).max() < 0.5 * lids
 
 
+def test_a_mouth_opens_as_far_as_asked_no_wider_and_without_the_eyes(
+    tracked: TrackedPortrait, head_model: FaceMeshModel
+) -> None:
+    fitted = head_model.fit(tracked.points)
+    opened = head_model.open_mouth(fitted.parameters, 0.2)
+    before, after = (head_model.mouth_opening(each) for each in (fitted.parameters, opened))
+    assert after - before == pytest.approx(0.2, abs=1e-3)
+    eyes = [head_model.eye_openings(each) for each in (fitted.parameters, opened)]
+    np.testing.assert_allclose(*eyes, atol=1e-3)
+    still = replace(fitted.parameters, rotation=np.zeros(3, np.float32))
+    faces = [
+        head_model.pose(replace(each, rotation=still.rotation), fitted.residual) / each.scale
+        for each in (fitted.parameters, opened)
+    ]
+    widths = [float(each[308, 0] - each[78, 0]) for each in faces]
+    assert widths[0] == pytest.approx(widths[1], abs=1e-3)
+
+
 def test_open_eyes_are_measured_as_open(
     head_model: FaceMeshModel, tracked: TrackedPortrait
 ) -> None:

@@ -213,6 +213,8 @@ def test_there_are_no_lids_to_open() -> None:
     parameters = parameters_of(CODES, BOX)
     np.testing.assert_array_equal(rig.eye_openings(parameters), np.zeros(2))
     assert rig.open_eyes(parameters, np.ones(2, np.float32)) is parameters
+    assert rig.mouth_opening(parameters) == 0
+    assert rig.open_mouth(parameters, 1.0) is parameters
 
 
 @pytest.fixture(scope="module")

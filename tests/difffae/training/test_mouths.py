@@ -1,0 +1,66 @@
+"""The mean inside of open mouths."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
+from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel
+from difffae.face.mouth import MOUTH_GAPS, MOUTH_SHAPE, MOUTH_WIDTHS
+from difffae.training.mouths import learn_mouth
+from tests.face_media import load_head_model
+
+SIDE = 256
+SCALE = 60.0
+SKIN = 200
+
+
+@pytest.fixture(scope="module")
+def head_model() -> FaceMeshModel:
+    return load_head_model()
+
+
+def speaking(head_model: FaceMeshModel, gap: float) -> np.ndarray:
+    points = np.concatenate([head_model.mean, np.zeros((10, 3), np.float32)]) * SCALE + SIDE / 2
+    points[list(LOWER_LIP), 1] = points[list(UPPER_LIP), 1]
+    points[list(LOWER_LIP[1:-1]), 1] += np.float32(gap * SCALE)
+    return np.asarray(points, np.float32)
+
+
+def shard(folder: Path, frames: list[tuple[np.ndarray, int]]) -> ShardReader:
+    """One person a frame: points, and the grey of what is between the lips."""
+    pictures = []
+    for points, grey in frames:
+        image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
+        top, bottom = points[13, 1], points[14, 1]
+        image[int(top) - 3 : int(bottom) + 4] = grey
+        pictures.append(encode_jpeg(image))
+    folder.mkdir()
+    write_shard(
+        folder / "frames-0.safetensors",
+        ShardContents(
+            pictures={"image": pictures},
+            arrays={"points": np.stack([points for points, _ in frames])},
+            labels={"person": [str(n) for n in range(len(frames))], "clip": ["a"] * len(frames)},
+        ),
+    )
+    return ShardReader(folder, "frames")
+
+
+def test_each_gap_has_the_inside_of_the_mouths_that_are_so_far_open(
+    tmp_path: Path, head_model: FaceMeshModel
+) -> None:
+    frames = [(speaking(head_model, gap), grey) for gap, grey in ((0.1, 40), (0.48, 120))]
+    learned = learn_mouth(shard(tmp_path / "shards", frames), head_model)
+    assert learned.shape == (len(MOUTH_GAPS), len(MOUTH_WIDTHS), *MOUTH_SHAPE, 3)
+    inner = learned[:, 1, 2:-2, 6:15].mean((1, 2, 3))
+    assert inner[1] == pytest.approx(40 / SKIN, abs=0.05)
+    assert inner[5] == pytest.approx(120 / SKIN, abs=0.05)
+    np.testing.assert_allclose(learned, learned[..., ::-1, :], atol=1e-6)
+
+
+def test_closed_mouths_alone_are_refused(tmp_path: Path, head_model: FaceMeshModel) -> None:
+    reader = shard(tmp_path / "shards", [(speaking(head_model, 0.0), 40)])
+    with pytest.raises(ValueError, match="without an open mouth"):
+        learn_mouth(reader, head_model)
