@@ -18,6 +18,7 @@ from aiortc import (
 )
 from aiortc.codecs import h264, vpx
 
+from streamer.camera_rate import CameraRate, Count
 from streamer.capture import Capture, CaptureSettings, discard
 from streamer.closing import end_connection
 from streamer.control_channel import ControlChannel, limit_unfinished
@@ -138,6 +139,7 @@ class Peer:
             taps=self.taps,
         )
         self._audio = DelayedAudio(self._video_delay_s, taps=self.taps)
+        self._camera_rate = CameraRate()
         self._control = ControlChannel(on_message, on_abuse=self._close_soon)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -195,10 +197,11 @@ class Peer:
         return {
             "fps": round(times.fps(time.monotonic()), 1),
             "received": self._capture.num_received,
-            "dropped": self._capture.num_dropped + (self.stream.num_dropped if self.stream else 0),
+            "dropped": self._num_dropped(),
             "sent": self._outgoing.num_sent,
             "stages_ms": times.stages_ms(),
             "load_level": self._outgoing.load_level,
+            "camera_fps": self._camera_rate.wanted_fps,
         }
 
     async def close(self, message: str = "") -> None:
@@ -320,7 +323,22 @@ class Peer:
             if end_s <= now_s:
                 self._close_soon(message)
                 return
+            self._watch_rate(now_s)
             await asyncio.sleep(min(end_s - now_s, 1.0))
+
+    def _watch_rate(self, now_s: float) -> None:
+        """See how many frames are used; under load, they are left out by a rate of their own."""
+        if self.state not in _FACE_STATES.values() or self._outgoing.load_level:
+            self._camera_rate.release()
+            return
+        received = self._capture.num_received
+        self._camera_rate.observe(
+            Count(now_s=now_s, received=received, dropped=self._num_dropped())
+        )
+
+    def _num_dropped(self) -> int:
+        """Frames of the camera that gave way to newer ones."""
+        return self._capture.num_dropped + (self.stream.num_dropped if self.stream else 0)
 
     def _num_senders(self) -> int:
         """How many were heard of late by any receiver (SSRC, RFC 3550 section 3)."""

@@ -107,8 +107,10 @@ def aiortc_peers(config: ServerConfig) -> PeerFactory:
 
     from streamer import peer
     from streamer.bounded_decoders import bound_decoders
+    from streamer.clear_encoder import encode_clearly
 
     bound_decoders()
+    encode_clearly()
     bitrate, limits = config.bitrate, config.limits
     peer.set_bitrate_bounds(
         peer.BitrateBounds(

@@ -378,6 +378,7 @@ class Session:
         recording = None if recorder is None else recorder.state(self.identifier)
         return {
             "fps": 0.0, "received": 0, "dropped": 0, "stages_ms": {}, "load_level": 0,
+            "camera_fps": None,
             **self._peer.stats(),
             **({} if recording is None else {"recording": dict(recording)}),
         }  # fmt: skip

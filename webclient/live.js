@@ -184,6 +184,7 @@ export class Live {
     } else if (message.type === "stats") {
       this.#overlay.take(message);
       this.#recorder.take(message.recording);
+      this.#session.limitCamera(message.camera_fps ?? null);
     } else if (message.type === "error") this.#status.notice(sentence(message.message));
   }
 

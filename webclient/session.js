@@ -74,6 +74,19 @@ export class Session extends EventTarget {
     }
   }
 
+  /** Send no more frames of the camera a second than the server can use; null: all there are. */
+  async limitCamera(framesPerSecond) {
+    const sender = this.#peer?.getTransceivers()[0]?.sender;
+    const parameters = sender?.getParameters() ?? {};
+    const encodings = parameters.encodings ?? [];
+    if (encodings.every(({ maxFramerate }) => (maxFramerate ?? null) === framesPerSecond)) return;
+    for (const encoding of encodings) {
+      if (framesPerSecond === null) delete encoding.maxFramerate;
+      else encoding.maxFramerate = framesPerSecond;
+    }
+    await sender.setParameters(parameters).catch(() => undefined);
+  }
+
   /** Leave and come back at once, for what only a new session can change. */
   renew() {
     this.#peer?.dispatchEvent(new Event("renew"));

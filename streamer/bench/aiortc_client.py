@@ -28,7 +28,8 @@ async def watch_loopback(url: str, paint: Callable[[int], Picture], seconds: flo
         SessionFailedError: no numbered frame came back.
         StreamerError: the server refused the session.
     """
-    client = LiveClient(url, camera=CountingCamera(counter.RATE, paint))
+    camera = CountingCamera(counter.RATE, paint)
+    client = LiveClient(url, camera=camera, heeds_rate=True)
     async with aiohttp.ClientSession(url) as http:
         try:
             await client.connect(http)
@@ -50,7 +51,7 @@ async def watch_loopback(url: str, paint: Callable[[int], Picture], seconds: flo
         received={},
         stages_ms=stages_ms,
         cpu_s=cpu_s,
-        client="aiortc",
+        client="aiortc, whose camera heeds camera_fps as the page's does",
     )
 
 

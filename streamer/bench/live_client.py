@@ -75,6 +75,7 @@ class CountingCamera(MediaStreamTrack):
 
     Attributes:
         sent_s: `time.monotonic` of each number so far.
+        most_fps: pictures a second from now on, where that is fewer; None: all.
     """
 
     kind = "video"
@@ -82,7 +83,9 @@ class CountingCamera(MediaStreamTrack):
     def __init__(self, rate: float = 30.0, paint: Callable[[int], Picture] = numbered) -> None:
         super().__init__()
         self.sent_s: list[float] = []
+        self.most_fps: float | None = None
         self._rate = rate
+        self._due_s = 0.0
         self._paint = paint
         self._began_s: float | None = None
 
@@ -92,9 +95,10 @@ class CountingCamera(MediaStreamTrack):
             raise MediaStreamError
         now_s = time.monotonic()
         if self._began_s is None:
-            self._began_s = now_s
+            self._began_s = self._due_s = now_s
         number = len(self.sent_s)
-        await asyncio.sleep(max(0.0, self._began_s + number / self._rate - now_s))
+        await asyncio.sleep(max(0.0, self._due_s - now_s))
+        self._due_s += 1 / min(self._rate, self.most_fps or self._rate)
         frame = VideoFrame.from_ndarray(self._paint(number % counter.NUM_NUMBERS), format="rgb24")
         self.sent_s.append(time.monotonic())
         frame.pts = round((self.sent_s[-1] - self._began_s) * _CLOCK_RATE)
@@ -109,6 +113,8 @@ class LiveClient:
         address: of the server, "http://127.0.0.1:8080".
         camera: what is sent; a `CountingCamera` by default.
         relay: through which all media goes, if any.
+        heeds_rate: whether the camera sends no more than the server says it can use, as the page
+            does.
 
     Attributes:
         seen: the frames that came back and bore a number that was sent.
@@ -117,7 +123,12 @@ class LiveClient:
     """
 
     def __init__(
-        self, address: str, *, camera: CountingCamera | None = None, relay: Relay | None = None
+        self,
+        address: str,
+        *,
+        camera: CountingCamera | None = None,
+        relay: Relay | None = None,
+        heeds_rate: bool = False,
     ) -> None:
         self.seen: list[Seen] = []
         self.states: list[str] = []
@@ -126,6 +137,7 @@ class LiveClient:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._address = address.rstrip("/")
         self._relay = relay
+        self._heeds_rate = heeds_rate
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         channel = self.connection.createDataChannel("control")
@@ -189,6 +201,8 @@ class LiveClient:
         if message.get("type") == "state":
             self.states.append(message["state"])
             self._start(self._tell())
+        elif message.get("type") == "stats" and self._heeds_rate:
+            self.camera.most_fps = message["camera_fps"]
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         for transceiver in self.connection.getTransceivers():

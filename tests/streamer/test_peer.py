@@ -75,6 +75,36 @@ def test_painted_numbers_come_back_in_order_and_the_camera_never_does() -> None:
     asyncio.run(scene())
 
 
+class HalfUsed(StubStream):
+    """A model that takes every other frame."""
+
+    @property
+    def num_dropped(self) -> int:
+        return len(self.frames) // 2
+
+
+def test_a_camera_half_of_whose_frames_are_dropped_is_told_of_a_lower_rate() -> None:
+    async def scene(stream: StubStream, told_fps: list[object]) -> None:
+        async with connected(lambda: opened(stream)) as (client, peer, told):
+            await client.picture(is_portrait)
+            await until(lambda: "streaming" in told.names())
+            peer._camera_rate.release()  # what it saw so far, by the real clock
+            first = stream.frames[:1]
+            for second in range(4):
+                peer._capture.num_received = 30 * second
+                stream.frames[:] = first * (30 * second)
+                peer._watch_rate(float(second))
+            told_fps.append(peer.stats()["camera_fps"])
+            peer._tell("recovering")
+            peer._watch_rate(4.0)
+            told_fps.append(peer.stats()["camera_fps"])
+
+    for stream, wanted in ((HalfUsed(), 17), (StubStream(), None)):
+        told_fps: list[object] = []
+        asyncio.run(scene(stream, told_fps))
+        assert told_fps == [wanted, None]
+
+
 def test_messages_pass_both_ways_on_the_control_channel_only() -> None:
     async def scene() -> None:
         async with connected(lambda: opened(StubStream())) as (client, peer, told):

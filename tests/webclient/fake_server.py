@@ -38,6 +38,7 @@ class Behaviour:
     recording: dict[str, Any] | None = None
     state: str = "streaming"
     is_state_sent: bool = True
+    camera_fps: int | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     offers: list[dict[str, Any]] = field(default_factory=list)
     uploads: list[str] = field(default_factory=list)
@@ -229,6 +230,7 @@ class FakeServer:
         figures = {"fps": 29.7, "received": 300, "dropped": 4, "stages_ms": stages, "load_level": 0}
         while channel.readyState == "open":
             told = {"recording": self.behaviour.recording} if self.behaviour.recording else {}
+            told["camera_fps"] = self.behaviour.camera_fps
             channel.send(json.dumps({"type": "stats", **figures, **told}))
             await asyncio.sleep(0.5)
 

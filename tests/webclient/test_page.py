@@ -78,6 +78,18 @@ def test_the_portrait_streams_and_the_offer_says_what_was_chosen(
     assert page.script(f"return {receiver}.jitterBufferTarget") == 0
 
 
+def test_the_camera_sends_no_more_than_the_server_can_use(
+    page: Browser, server: FakeServer
+) -> None:
+    start_and_wait(page)
+    encoding = "window.peers.at(-1).getSenders()[0].getParameters().encodings[0]"
+    for camera_fps, wanted in ((17, "17"), (12, "12"), (None, "undefined")):
+        server.behaviour.camera_fps = camera_fps
+        page.wait(f"{encoding}.maxFramerate === {wanted}")
+    first = page.script(NUM_DECODED)
+    page.wait(f"(async () => {{ {NUM_DECODED} }})().then((now) => now > arguments[0] + 5)", first)
+
+
 def test_a_slider_sends_its_value_and_takes_it_back_on_the_servers_error(
     page: Browser, server: FakeServer
 ) -> None:

@@ -1,0 +1,65 @@
+"""A VP8 encoder that does not smooth what it is given, and a cheaper measure of loudness.
+
+aiortc has libvpx take the noise of a camera out of the picture, over time. A result has none: what
+is taken out is its detail, at the price of a tenth of the encoder's time. And it measures each
+20 ms of sound sample by sample in Python, on the event loop.
+"""
+
+import logging
+import math
+
+import numpy as np
+from aiortc import codecs, rtp
+from aiortc.codecs.vpx import Vp8Encoder
+from av import AudioFrame
+from av.video.codeccontext import VideoCodecContext
+
+_LOGGER = logging.getLogger(__name__)
+_OPTION = "noise-sensitivity"
+_FULL_SCALE = 32_767
+_LEAST_DBOV = -127
+
+
+class ClearVp8Encoder(Vp8Encoder):
+    """aiortc's, without its temporal denoiser."""
+
+    _context: VideoCodecContext | None = None
+
+    @property
+    def codec(self) -> VideoCodecContext | None:
+        """libvpx; the option is set between its making and its first frame, which opens it."""
+        context = self._context
+        if context is not None and not context.is_open and context.options.get(_OPTION, "0") != "0":
+            context.options = {**context.options, _OPTION: "0"}
+        return context
+
+    @codec.setter
+    def codec(self, context: VideoCodecContext | None) -> None:
+        self._context = context
+
+
+def loudness_dbov(frame: AudioFrame) -> int:
+    """What `aiortc.rtp.compute_audio_level_dbov` says of 16-bit sound (RFC 6465, appendix A)."""
+    samples = np.frombuffer(bytes(frame.planes[0]), np.int16).astype(np.float64)
+    rms = math.sqrt(float(samples @ samples) / frame.samples) / _FULL_SCALE
+    if rms <= 0:
+        return _LEAST_DBOV
+    return round(min(0.0, max(float(_LEAST_DBOV), 20 * math.log10(rms))))
+
+
+def encode_clearly() -> bool:
+    """Make every connection of this process encode so; to be called before the first.
+
+    Returns:
+        Whether it was done; where aiortc is not built as expected, it stays as it is and one line
+        in the log says so.
+    """
+    loudness = getattr(rtp, "compute_audio_level_dbov", None)
+    if "Vp8Encoder" not in codecs.get_encoder.__code__.co_names or loudness is None:
+        _LOGGER.warning(
+            "results are smoothed as camera pictures are: this aiortc encodes otherwise"
+        )
+        return False
+    vars(codecs).update(Vp8Encoder=ClearVp8Encoder)
+    vars(rtp).update(compute_audio_level_dbov=loudness_dbov)
+    return True
