@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from email.message import Message
 from email.parser import HeaderParser
 from importlib.metadata import distributions
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,16 @@ def test_ci_runs_the_test_command(repository: Path) -> None:
     script = (repository / ".ci" / "run").read_text("utf-8")
     commands = [line for line in script.splitlines() if line and not line.startswith("#")]
     assert commands[-1] == "make test </dev/null"
+
+
+def test_what_the_first_test_run_leaves_out_is_what_the_second_runs(repository: Path) -> None:
+    script = (repository / "scripts" / "test").read_text("utf-8").replace("\\\n", " ")
+    runs = [line for line in script.splitlines() if line.endswith("|| status=$?")]
+    first, second = (line.removesuffix("|| status=$?").split() for line in runs)
+    left_out = [folder for word, folder in pairwise(first) if word == "--ignore"]
+    assert second[:3] == first[:3] == [".venv/bin/python", "-m", "pytest"]
+    assert second[3:] == left_out
+    assert all((repository / folder).is_dir() for folder in left_out)
 
 
 @pytest.mark.parametrize("name", ["install", "test", "check", "train", "bench", "figures", "demo"])

@@ -209,11 +209,13 @@ def test_the_tables_print_every_figure(paper: Description) -> None:
         assert f"{each.parameters:,}" in text
 
 
-def test_the_json_holds_the_description(repository: Path, tmp_path: Path) -> None:
+def test_the_json_holds_the_description(
+    described: Callable[[str], Description], repository: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "sizes.json"
     config = repository / "configs" / "tiny.yaml"
     assert main([str(config), "--json", str(file)]) == 0
-    description = describe(config)
+    description = described("tiny")
     assert file.read_text("utf-8") == as_json(description)
     read = json.loads(file.read_text("utf-8"))
     assert read["denoiser"]["total"] == description.denoiser.total

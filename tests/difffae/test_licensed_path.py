@@ -40,24 +40,38 @@ def licensed(tmp_path_factory: pytest.TempPathFactory) -> LicensedFiles:
     return replace(write_licensed_files(folder), deca=folder / "deca_model.tar")
 
 
-def write_model(folder: Path, repository: Path, licensed: LicensedFiles) -> Path:
-    """`configs/tiny-paper.yaml` with FLAME for a rig, and random networks."""
+def write_config(folder: Path, repository: Path, licensed: LicensedFiles) -> Path:
+    """`configs/tiny-paper.yaml` with FLAME for a rig."""
     content: dict[str, Any] = yaml.safe_load(
         (repository / "configs" / "tiny-paper.yaml").read_text("utf-8")
     )
     files = {name: str(path) for name, path in asdict(licensed).items() if path is not None}
     content["model"]["face"].update(rig="flame", licensed=files)
     (folder / "config.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path, licensed: LicensedFiles
+) -> Path:
+    """A folder of that configuration and random networks."""
+    folder = write_config(tmp_path_factory.mktemp("model"), repository, licensed)
     write_random_networks(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def pipeline(
-    tmp_path_factory: pytest.TempPathFactory, repository: Path, licensed: LicensedFiles
-) -> Pipeline:
-    folder = write_model(tmp_path_factory.mktemp("model"), repository, licensed)
-    return load_pipeline(folder, runtime="eager")
+def pipeline(model: Path) -> Pipeline:
+    return load_pipeline(model, runtime="eager")
+
+
+@pytest.fixture
+def same_networks(model: Path, tmp_path: Path) -> Path:
+    """The model's networks, waiting for a configuration."""
+    for path in model.glob("*.safetensors"):
+        (tmp_path / path.name).symlink_to(path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +113,7 @@ def test_a_shifted_driver_shifts_the_head(
     before, state = pipeline.condition(portrait_image, source, state, controls)
     shifted = np.roll(portrait_image, 12, axis=1)
     after = before
-    for _ in range(20):  # smoothing comes to rest
+    for _ in range(10):  # smoothing comes to rest
         after, state = pipeline.condition(shifted, source, state, controls)
     places = [np.nonzero(shown.face_mask > 0)[1].mean() for shown in (before, after)]
     expected = 12 * 256 / source.crop_box.size
@@ -143,21 +157,21 @@ def test_a_frame_of_the_portraits_size_comes_out_with_the_whole_crop_generated(
     ],
 )
 def test_a_file_that_is_not_named_is_asked_for(
-    repository: Path, licensed: LicensedFiles, tmp_path: Path, name: str, said: str
+    repository: Path, licensed: LicensedFiles, same_networks: Path, name: str, said: str
 ) -> None:
-    folder = write_model(tmp_path, repository, replace(licensed, **{name: None}))
+    folder = write_config(same_networks, repository, replace(licensed, **{name: None}))
     with pytest.raises(LicensedFileError, match="http") as raised:
         load_pipeline(folder, runtime="eager")
     assert said in str(raised.value)
 
 
 def test_a_truncated_file_is_refused_by_name(
-    repository: Path, licensed: LicensedFiles, tmp_path: Path
+    repository: Path, licensed: LicensedFiles, same_networks: Path, tmp_path: Path
 ) -> None:
     assert licensed.flame is not None
     broken = tmp_path / "generic_model.pkl"
     broken.write_bytes(licensed.flame.read_bytes()[:5000])
-    folder = write_model(tmp_path, repository, replace(licensed, flame=broken))
+    folder = write_config(same_networks, repository, replace(licensed, flame=broken))
     with pytest.raises(LicensedFileError, match="generic_model"):
         load_pipeline(folder, runtime="eager")
 
