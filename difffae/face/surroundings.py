@@ -24,7 +24,9 @@ class SurroundingsConfig:
 
     depth: float = 1.2  # of the ball's centre behind the face's centre
     radius: float = 1.4
-    chin: float = 1.0  # below the face's centre; there the neck begins to bend
+    growth: float = 0.1  # how much of a small growth of the face is not its tracker's error
+    certain: float = 0.1  # growth, as a logarithm, from which on most of it is certain
+    chin: float = 0.9  # below the face's centre; there the neck begins to bend
     neck: float = (
         0.9  # length over which the motion fades below the chin, for a head that stays in place
     )
@@ -49,6 +51,9 @@ def head_map(
         size: side of the crop [px].
     """
     turn = matrix(source.rotation) @ matrix(target.rotation).T
+    growth = float(np.log(target.scale / source.scale))
+    doubt = (1 - config.growth) / (1 + (growth / config.certain) ** 2)
+    grown = source.scale * np.exp((1 - doubt) * growth)
     down = matrix(target.rotation)[:, 1]
     shift = float(np.linalg.norm(target.translation - source.translation)) / target.scale
     neck = config.neck + config.lean * shift
@@ -61,7 +66,7 @@ def head_map(
         centres.astype(np.float32),
         (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float32),
         np.array(
-            [*target.translation, target.scale, *source.translation, source.scale], np.float32
+            [*target.translation, grown, *source.translation, source.scale], np.float32
         ),
         np.array(shape, np.float32),
     )

@@ -53,11 +53,17 @@ def test_hair_is_shifted_with_the_head() -> None:
     np.testing.assert_allclose(hair, np.broadcast_to([-5, 3], hair.shape), atol=1e-3)
 
 
-def test_hair_grows_with_the_head() -> None:
-    positions = head_map(face(), face(scale=28), CONFIG, SIZE)
+@pytest.mark.parametrize(
+    ("scale", "head_scale"),
+    [pytest.param(28, 27.75, id="a head that comes near"), pytest.param(14.5, 14.1, id="a doubt")],
+)
+def test_hair_grows_with_the_head_once_its_growth_is_certain(
+    scale: float, head_scale: float
+) -> None:
+    positions = head_map(face(), face(scale=scale), CONFIG, SIZE)
     column = 48 + 10
-    expected = 48 + (column + 0.5 - 48) / 2 - 0.5
-    assert positions[20, column, 0] == pytest.approx(expected, abs=0.01)
+    expected = 48 + (column + 0.5 - 48) * 14 / head_scale - 0.5
+    assert positions[20, column, 0] == pytest.approx(expected, abs=0.05)
 
 
 def test_a_roll_turns_hair_about_the_heads_place() -> None:
