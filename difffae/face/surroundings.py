@@ -65,9 +65,7 @@ def head_map(
         turn.astype(np.float32),
         centres.astype(np.float32),
         (down[:2] / max(float(np.linalg.norm(down[:2])), 1e-3)).astype(np.float32),
-        np.array(
-            [*target.translation, grown, *source.translation, source.scale], np.float32
-        ),
+        np.array([*target.translation, grown, *source.translation, source.scale], np.float32),
         np.array(shape, np.float32),
     )
     return out
