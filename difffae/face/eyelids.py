@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from difffae.arrays import Points3
-from difffae.face.facemesh import EYE_RINGS
+from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS
 
 # Each eye's rows of points: from the upper lid's edge up to the brow, and below the lower lid's,
 # in the order of the ring of its lids.
@@ -29,8 +29,7 @@ _LEAST_OPENING = 0.04  # of an eye that can close further [head units]
 
 def _lids(eye: int) -> tuple[list[int], list[int]]:
     """Points along the upper lid's edge, and those along the lower one's below them."""
-    ring = EYE_RINGS[eye]
-    return list(ring[1:8]), list(ring[:8:-1])
+    return list(UPPER_LIDS[eye][1:-1]), list(LOWER_LIDS[eye][1:-1])
 
 
 def _opening(points: Points3, scale: float, eye: int) -> float:

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import Points2, Points3, Triangles
-from difffae.face.facemesh import EYE_DEPTH, EYE_RINGS, IRIS_CENTRES
+from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS
 
 _LIDS = 9  # points of each lid, from corner to corner
 _COLUMNS = 17  # one more between any two points of a lid
@@ -20,9 +20,8 @@ _HEIGHTS = np.linspace(0, 1, 5, dtype=np.float32)  # of each column's points, up
 _IRIS_RADIUS = 0.2  # a human iris is 11.7 mm wide, the opening between the lids 30 mm [eye widths]
 _IRIS_RANGE = (0.15, 0.85)  # an iris whose centre is beyond a lid is taken to be just inside
 
-UPPER = np.array([ring[:_LIDS] for ring in EYE_RINGS])
-LOWER = np.array([(*ring[:1], *ring[: _LIDS - 2 : -1]) for ring in EYE_RINGS])
-NUM_EYE_POINTS = len(UPPER) * _COLUMNS * len(_HEIGHTS)
+_UPPER, _LOWER = np.array(UPPER_LIDS), np.array(LOWER_LIDS)
+NUM_EYE_POINTS = len(_UPPER) * _COLUMNS * len(_HEIGHTS)
 _INDEX = np.arange(_LIDS, dtype=np.float64)
 _AT = np.linspace(0, _LIDS - 1, _COLUMNS)
 _SPREAD = np.maximum(1 - np.abs(_AT[:, None] - _INDEX), 0).astype(np.float32)  # columns x points
@@ -46,7 +45,7 @@ class Eyes:
 def eye_columns(first: int) -> Triangles:
     """The triangles of both eyes, their points numbered from `first`."""
     rows, cells = len(_HEIGHTS), []
-    for eye in range(len(UPPER)):
+    for eye in range(len(_UPPER)):
         for column in range(_COLUMNS - 1):
             for row in range(rows - 1):
                 at = first + (eye * _COLUMNS + column) * rows + row
@@ -63,7 +62,7 @@ def between_lids(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         At the points of the columns, [`NUM_EYE_POINTS`, k].
     """
-    upper, lower = ((_SPREAD @ values[lids])[:, :, None] for lids in (UPPER, LOWER))
+    upper, lower = ((_SPREAD @ values[lids])[:, :, None] for lids in (_UPPER, _LOWER))
     spread = upper + _HEIGHTS[:, None] * (lower - upper)
     return np.asarray(spread.reshape(-1, values.shape[1]), np.float32)
 
@@ -79,7 +78,7 @@ def eyes(before: Points3, after: Points3, texture: Points3, scale: float) -> Eye
     """
     shown = between_lids(after)
     shown[:, 2] += EYE_DEPTH * scale  # behind the lids, which cover it
-    read = [_read(before, after, texture[:, :2], eye) for eye in range(len(UPPER))]
+    read = [_read(before, after, texture[:, :2], eye) for eye in range(len(_UPPER))]
     return Eyes(shown=shown, read=np.concatenate(read))
 
 
@@ -96,7 +95,7 @@ def _read(before: Points3, after: Points3, texture: Points2, eye: int) -> Read:
     moved = np.interp(_SPREAD @ was.columns, knots, reads)
     column = np.interp(moved, was.columns, _INDEX)
     height = np.interp(_HEIGHTS, [0, now.height, 1], [0, was.height, 1])[:, None]
-    upper, lower = (_along(texture[lids[eye]], column)[:, None] for lids in (UPPER, LOWER))
+    upper, lower = (_along(texture[lids[eye]], column)[:, None] for lids in (_UPPER, _LOWER))
     return np.asarray((upper + height * (lower - upper)).reshape(-1, 2), np.float32)
 
 
@@ -116,7 +115,7 @@ class _Opening:
 
 
 def _opening(points: Points2, eye: int) -> _Opening:
-    upper, lower, iris = points[UPPER[eye]], points[LOWER[eye]], points[IRIS_CENTRES[eye]]
+    upper, lower, iris = points[_UPPER[eye]], points[_LOWER[eye]], points[IRIS_CENTRES[eye]]
     axis = upper[-1] - upper[0]
     axis = axis / max(float(axis @ axis), 1e-6)
     columns = np.maximum.accumulate((upper + lower - 2 * upper[0]) @ axis / 2)

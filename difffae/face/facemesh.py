@@ -31,7 +31,8 @@ FACE_OVAL = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )  # the mesh's border, from the middle of the hairline round by the picture's right
 LIDS = (((159, 145), (160, 144), (158, 153)), ((386, 374), (385, 380), (387, 373)))  # upper, lower
-UPPER_LIDS = ((246, 161, 160, 159, 158, 157, 173), (398, 384, 385, 386, 387, 388, 466))
+UPPER_LIDS = tuple(ring[:9] for ring in EYE_RINGS)  # of both eyes, from corner to corner
+LOWER_LIDS = tuple((ring[0], *ring[:7:-1]) for ring in EYE_RINGS)
 _MOUTH_CORNERS = UPPER_LIP[0], UPPER_LIP[-1]
 _LIPS = slice(3, 8)  # of the inner lips, their middle
 EYE_DEPTH = 0.12  # the irises lie this far behind the lids, so that lids cover them [head units]
@@ -176,7 +177,7 @@ class FaceMeshModel:
         """For each eye, the expression that opens it by one head unit and moves little else."""
         wanted = np.zeros((2, NUM_MESH_POINTS, 3), np.float32)
         for eye, lids in enumerate(UPPER_LIDS):
-            wanted[eye, list(lids), 1] = -np.sin(np.linspace(0, np.pi, len(lids) + 2)[1:-1])
+            wanted[eye, list(lids), 1] = -np.sin(np.linspace(0, np.pi, len(lids)))
         directions = self._solve_expression @ wanted.reshape(2, -1).T
         opened = np.stack(
             [_openings(np.tensordot(e, self.expression_basis, 1)) for e in directions.T], -1

@@ -5,14 +5,19 @@ import pytest
 from numpy.typing import NDArray
 
 from difffae.face.eyes import (
-    LOWER,
     NUM_EYE_POINTS,
-    UPPER,
     between_lids,
     eye_columns,
     eyes,
 )
-from difffae.face.facemesh import EYE_CORNERS, EYE_RINGS, IRIS_CENTRES, FaceMeshModel
+from difffae.face.facemesh import (
+    EYE_CORNERS,
+    EYE_RINGS,
+    IRIS_CENTRES,
+    LOWER_LIDS,
+    UPPER_LIDS,
+    FaceMeshModel,
+)
 
 SCALE = 60.0
 Points = NDArray[np.float32]
@@ -38,9 +43,9 @@ def shift(head_model: FaceMeshModel, before: float, after: float) -> Points:
 
 
 def test_columns_run_from_the_upper_lid_to_the_lower() -> None:
-    for upper, lower, ring in zip(UPPER, LOWER, EYE_RINGS, strict=True):
+    for upper, lower, ring in zip(UPPER_LIDS, LOWER_LIDS, EYE_RINGS, strict=True):
         assert {*upper, *lower} == set(ring)
-        assert (upper[[0, -1]] == lower[[0, -1]]).all()
+        assert (upper[0], upper[-1]) == (lower[0], lower[-1])
         assert len(set(upper[1:-1]) & set(lower[1:-1])) == 0
 
 
@@ -78,7 +83,7 @@ def test_the_iris_turns_whole_and_the_corners_stay(head_model: FaceMeshModel, as
 
 def test_an_iris_goes_under_the_corner(head_model: FaceMeshModel) -> None:
     moved = shift(head_model, 0.0, 0.4)
-    right = moved[0, -1] if UPPER[0][-1] == 133 else moved[0, 0]
+    right = moved[0, -1] if UPPER_LIDS[0][-1] == 133 else moved[0, 0]
     assert right == pytest.approx(0.4, abs=0.05)
 
 
@@ -95,7 +100,7 @@ def test_nothing_read_is_outside_the_lids(head_model: FaceMeshModel) -> None:
 def test_a_closed_eye_has_no_gaze(head_model: FaceMeshModel) -> None:
     open_eye = looking(head_model, 0.0)
     closed = looking(head_model, 0.2)
-    closed[UPPER.ravel()] = closed[LOWER.ravel()]
+    closed[np.ravel(UPPER_LIDS)] = closed[np.ravel(LOWER_LIDS)]
     turned = eyes(open_eye, closed, open_eye, SCALE)
     assert np.isfinite(turned.shown).all()
     assert np.isfinite(turned.read).all()
