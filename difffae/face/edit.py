@@ -153,19 +153,25 @@ def apply_edit(
     if not edit.moves_face:
         return shown
     still = stage.face
-    face = shown
+    face = replace(shown, shape=_between(still.shape, edit.shape, edit.shape_strength))
     if edit.expression is not None:
-        face = replace(face, expression=edit.expression.parameters.expression)
+        face = with_expression(face, edit.expression.parameters, rig)
         face = rig.keep_regions(face, still, regions)
     scale, translation = _framing(shown, edit, stage)
     return FaceParameters(
-        shape=_between(still.shape, edit.shape, edit.shape_strength),
+        shape=face.shape,
         expression=_stretched(face.expression, still.expression, edit.expression_strength),
         gaze=_gaze(face, edit),
         rotation=_rotation(face, edit),
         scale=scale,
         translation=translation,
     )
+
+
+def with_expression(face: FaceParameters, donor: FaceParameters, rig: Rig) -> FaceParameters:
+    """The face with a donor's expression, its mouth as far open, whatever the mouths' shapes."""
+    face = replace(face, expression=donor.expression)
+    return rig.open_mouth(face, rig.mouth_opening(donor) - rig.mouth_opening(face))
 
 
 def _between(own: Vector, donor: Donor | None, share: float) -> Vector:

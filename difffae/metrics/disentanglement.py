@@ -161,7 +161,7 @@ class Disentanglement:
         if "pose" in taken:
             shown = replace(shown, rotation=query.parameters.rotation)
         if "expression" in taken:
-            shown = replace(shown, expression=query.parameters.expression)
+            shown = self._editor.with_expression(shown, query.parameters)
         light = query.lighting if "light" in taken else own.lighting
         return self._editor.pictures(source, shown, light)
 

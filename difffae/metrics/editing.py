@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difffae.arrays import ImageU8, Lighting
+from difffae.face.edit import with_expression
 from difffae.face.parameters import FaceParameters
 from difffae.face.rig import Sighting
 from difffae.face.tracker import FaceNotFoundError
@@ -77,6 +78,10 @@ class Editor:
             FaceNotFoundError: no face is found.
         """
         return self._pipeline.rig.read(self._sight(image, path))
+
+    def with_expression(self, face: FaceParameters, donor: FaceParameters) -> FaceParameters:
+        """See `difffae.face.edit.with_expression`."""
+        return with_expression(face, donor, self._pipeline.rig)
 
     def pictures(
         self, source: Source, shown: FaceParameters, lighting: Lighting

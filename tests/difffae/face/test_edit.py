@@ -85,8 +85,18 @@ def test_a_donor_gives_its_attribute_and_no_other(
     giving = donor(2)
     face = edited(rig, Edit(**{name: giving}))
     assert changed(face) == moves
-    for field in moves - {"scale", "translation"}:
+    for field in moves - {"scale", "translation", "expression"}:
         np.testing.assert_array_equal(getattr(face, field), getattr(giving.parameters, field))
+
+
+def test_a_donors_expression_opens_the_mouth_as_far_as_the_donors(rig: FaceMeshRig) -> None:
+    giving = donor(2)
+    face = edited(rig, Edit(expression=giving))
+    wanted = rig.mouth_opening(giving.parameters)
+    assert rig.mouth_opening(face) == pytest.approx(wanted, abs=1e-3)
+    alike = replace(giving.parameters, shape=SHOWN.shape)
+    same = edited(rig, Edit(expression=replace(giving, parameters=alike)))
+    np.testing.assert_allclose(same.expression, alike.expression, atol=1e-5)
 
 
 @pytest.mark.parametrize(
