@@ -27,6 +27,10 @@ _STRETCH = (1.15, 1.75)  # of a seen inside that may be seen .. that is replaced
 _LEAST_GAP = 0.004  # of a column that is measured [head units]
 _FULL_COLOUR = 0.35  # saturation of usual skin; a portrait in black and white has none
 _SPEAKING = (0.25, 0.5)  # a portrait's opening whose inside is teeth .. may be stretched at will
+_USUAL_LUMA = 154.0  # of skin that insides were learned beside
+_OWN_TONE = 0.3  # of what makes skin darker than that is its tone, not its light: teeth have none
+_USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
+_OWN_CAST = 0.5  # likewise of what makes its colour another
 _DARKNESS = 0.25  # of an inside of which nothing is known, as a share of the skin's colour
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
@@ -135,7 +139,10 @@ def tint(skin: Colour) -> Float32[NDArray[np.float32], "3 3"]:
     saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
     colour = np.float32(min(saturation / _FULL_COLOUR, 1.0))
     mixed = colour * np.eye(3, dtype=np.float32) + (1 - colour) * _LUMA
-    return np.asarray(skin[:, None] * mixed, np.float32)
+    luma = max(float(skin @ _LUMA), 1.0)
+    cast = (np.maximum(skin, 1.0) / luma / _USUAL_CAST) ** (-colour * _OWN_CAST)
+    bright = (_USUAL_LUMA / luma) ** _OWN_TONE
+    return np.asarray(bright * (cast * skin)[:, None] * mixed, np.float32)
 
 
 def plain_interior() -> MouthInterior:

@@ -135,7 +135,24 @@ def test_a_grey_portrait_has_grey_teeth_and_a_blue_one_blue_teeth() -> None:
     grey = tint(np.full(3, 120, np.float32)) @ teeth
     np.testing.assert_allclose(grey, grey.mean(), rtol=1e-4)
     blue = tint(np.float32([60, 120, 180])) @ teeth
-    np.testing.assert_allclose(blue, [48, 108, 180], rtol=1e-4)
+    assert blue[2] > 1.5 * blue[0]
+
+
+def test_teeth_of_dark_skin_are_brighter_beside_it_but_darker_than_those_of_light_skin() -> None:
+    teeth = np.ones(3, np.float32)
+    light, dark = (np.float32([215, 165, 138]) * tone for tone in (1, 0.5))
+    beside_light, beside_dark = (tint(skin) @ teeth for skin in (light, dark))
+    assert (beside_dark / dark > 1.15 * beside_light / light).all()
+    assert (beside_dark < beside_light).all()
+
+
+def test_teeth_are_whiter_than_the_skin_is_beside_them() -> None:
+    brown = np.float32([140, 90, 60])
+    usual = np.float32([188, 143, 120])
+    shown = [tint(skin) @ np.ones(3, np.float32) for skin in (brown, usual)]
+    casts = [colour[0] / colour[2] for colour in shown]
+    assert casts[0] < brown[0] / brown[2]
+    assert casts[0] > casts[1]
 
 
 def test_the_columns_in_the_middle_are_those_between_the_lips_middles() -> None:
