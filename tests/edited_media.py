@@ -74,6 +74,13 @@ class BarRig:
     def lighting(self, sighting: Sighting) -> Lighting:
         return lighting_of(read_bars(sighting.image))
 
+    def mouth_opening(self, parameters: FaceParameters) -> float:
+        return 0.0
+
+    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
+        assert change == 0
+        return parameters
+
 
 class BarLandmarks:
     """Finds a face wherever a picture is not black."""
