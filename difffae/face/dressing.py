@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MapF32, MaskF32, Points3
 from difffae.face.crop import CropBox
-from difffae.face.facemesh import FACE_OVAL
+from difffae.face.facemesh import CHIN, FACE_OVAL
 from difffae.face.parameters import FaceParameters
 from difffae.face.person_parts import Colour, Parts, Plane
 from difffae.face.scene import Scene
@@ -28,7 +28,6 @@ _WINDOW = 0.12  # of the crop: where the turn in depth fades towards its border
 _UNDER_HAIR, _BESIDE_HAIR = 0.06, 0.03
 _SHRINK = 4  # what hair hid is guessed anyway
 _SURE = 0.9  # of a part's mask
-_CHIN = 152  # of the mesh
 _WIDENS_OVER = (0.5, 1.7)  # below the chin [head units]: not the neckline
 _MOST_WIDENING = 1.7
 _HEM = 0.04  # of the picture's height: what is repeated where a body ends at its edge
@@ -215,7 +214,7 @@ def _positions(donor: Person, person: Person, widening: float) -> MapF32:
     top, left = round(box.top), round(box.left)
     turn = cv2.resize(_turn(donor, person), (side, side), interpolation=cv2.INTER_LINEAR)
     at[top : top + side, left : left + side] += turn
-    chin = person.points[_CHIN, :2]
+    chin = person.points[CHIN, :2]
     start, end = _WIDENS_OVER
     share = np.clip(((at[..., 1] - chin[1]) / person.face.scale - start) / (end - start), 0, 1)
     shrink = 1 + (1 / np.float32(widening) - 1) * share[..., None]
@@ -235,7 +234,7 @@ def _widening(donor: Person, person: Person) -> float:
     for one in (donor, person):
         height, width = one.scene.matte.shape
         unit = one.box.size / one.size
-        chin = one.points[_CHIN, :2] * unit + [one.box.left, one.box.top]
+        chin = one.points[CHIN, :2] * unit + [one.box.left, one.box.top]
         reach.append(
             np.array([height - chin[1], chin[0], width - chin[0]]) / (unit * one.face.scale)
         )

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from difffae.arrays import Points3
-from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS
+from difffae.face.facemesh import CHIN, FOREHEAD, LOWER_LIDS, UPPER_LIDS
 
 # Each eye's rows of points: from the upper lid's edge up to the brow, and below the lower lid's,
 # in the order of the ring of its lids.
@@ -23,7 +23,6 @@ _FALL = 0.3  # of the lower lid's edge of the way to the row below
 _MEETING = (0.03, 0.08)  # an opening at which lids meet .. from which they are left [head units]
 _UPPER_SHARE = 0.85  # of the way is the upper lid's
 _OVERLAP = 0.025  # of lids that meet: nothing of the eye shines through [head units]
-_FOREHEAD, _CHIN = 10, 152
 _LEAST_OPENING = 0.04  # of an eye that can close further [head units]
 
 
@@ -35,7 +34,7 @@ def _lids(eye: int) -> tuple[list[int], list[int]]:
 def _opening(points: Points3, scale: float, eye: int) -> float:
     """Of the middle of an eye, along the head's vertical; below 0 where the lids overlap."""
     upper, lower = _lids(eye)
-    down = points[_CHIN, :2] - points[_FOREHEAD, :2]
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
     gaps = (points[lower, :2] - points[upper, :2]) @ down / np.linalg.norm(down)
     return float(gaps[2:5].mean()) / scale
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points2, Points3, Triangles
-from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, MouthInterior
+from difffae.face.facemesh import CHIN, FOREHEAD, LOWER_LIP, UPPER_LIP, MouthInterior
 
 MOUTH_GAPS = (0.05, 0.1, 0.16, 0.24, 0.34, 0.48, 0.7)  # between the inner lips [head units]
 MOUTH_WIDTHS = (0.7, 0.83, 0.98)  # between their corners [head units]
@@ -81,7 +81,7 @@ def lips_apart(points: Points3) -> Points3:
         points: of the mesh [px].
     """
     upper, lower = list(UPPER_LIP[1:-1]), list(LOWER_LIP[1:-1])
-    down = points[152, :2] - points[10, :2]
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
     overlap = np.minimum((points[lower, :2] - points[upper, :2]) @ down, 0) / max(down @ down, 1e-6)
     if not overlap.any():
         return points

@@ -71,6 +71,11 @@ class Layers:
     skin_colour: Float32[NDArray[np.float32], " 3"]
 
     @cached_property
+    def tint(self) -> Float32[NDArray[np.float32], "3 3"]:
+        """See `difffae.face.mouth.tint`: of the portrait's skin."""
+        return tint(self.skin_colour)
+
+    @cached_property
     def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
         """The portrait with the person's mask as its fourth channel: moved in one piece."""
         return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
@@ -300,7 +305,7 @@ def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
     seen = _read(layers.portrait, warp.face_map)
     relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_paint))
     lit = np.empty_like(seen)
-    _light(lit, seen, relight, paint, tint(layers.skin_colour))
+    _light(lit, seen, relight, paint, layers.tint)
     return lit
 
 

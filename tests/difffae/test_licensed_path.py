@@ -113,7 +113,7 @@ def test_a_shifted_driver_shifts_the_head(
     before, state = pipeline.condition(portrait_image, source, state, controls)
     shifted = np.roll(portrait_image, 12, axis=1)
     after = before
-    for _ in range(10):  # smoothing comes to rest
+    for _ in range(20):  # smoothing comes to rest
         after, state = pipeline.condition(shifted, source, state, controls)
     places = [np.nonzero(shown.face_mask > 0)[1].mean() for shown in (before, after)]
     expected = 12 * 256 / source.crop_box.size

@@ -30,7 +30,7 @@ from streamer.sessions import Sessions
 from streamer.signaling import SESSIONS, create_app
 
 TIMEOUT_S = 30.0
-NUM_CYCLES = 20
+NUM_CYCLES = 50
 
 
 class Live:

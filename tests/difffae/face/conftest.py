@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from difffae.face.crop import CropBox
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.mediapipe import MediaPipeTracker
+from difffae.face.motion import Stage
 from difffae.face.source_face import SourceFace, build_source_face
 from face_media import TrackedPortrait, load_head_model, shared_tracker, tracked_portrait
+from plain_motion import face
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +35,10 @@ def head_model() -> FaceMeshModel:
 def source_face(tracked: TrackedPortrait, head_model: FaceMeshModel) -> SourceFace:
     """The tracked portrait taken apart."""
     return build_source_face(tracked.image, tracked.points, tracked.person, head_model)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A portrait of 200×200 pixels that is its own crop, at the crop's own size."""
+    box = CropBox(left=0, top=0, size=200)
+    return Stage(face=face(90, 110, 50), box=box, height=200, width=200, crop_size=200)

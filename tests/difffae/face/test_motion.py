@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difffae.arrays import Lighting, MaskF32, Points3
 from difffae.face.crop import CropBox
-from difffae.face.morphable import EyeOpenings
 from difffae.face.motion import (
     FADE_FRAMES,
     HOLD_FRAMES,
@@ -21,117 +19,16 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters, Vector
-from difffae.face.regions import Regions
-from difffae.face.renderer import Condition
 from difffae.face.rig import Sighting
 from difffae.face.smoothing import SmoothingConfig
-from difffae.face.source_face import SourceFace
-
-FRAME = np.zeros((200, 200, 3), np.uint8)
-UNFILTERED = SmoothingConfig(min_cutoff_hz=1e6, beta=0.0)
-
-
-def face(x: float = 100, y: float = 100, scale: float = 40, smile: float = 0) -> FaceParameters:
-    return FaceParameters(
-        shape=np.array([0.5], np.float32),
-        expression=np.array([smile, 0.25], np.float32),
-        gaze=np.zeros(4, np.float32),
-        rotation=np.array([0.1, 0, 0], np.float32),
-        scale=scale,
-        translation=np.array([x, y], np.float32),
-    )
-
-
-def points_of(parameters: FaceParameters) -> Points3:
-    """Points that `PlainRig` reads the parameters back from."""
-    rows = [
-        (*parameters.translation, parameters.scale),
-        tuple(parameters.rotation),
-        (*parameters.expression, parameters.shape[0]),
-        (*parameters.gaze[:2], 0),
-        (*parameters.gaze[2:], 0),
-    ]
-    return np.array(rows, np.float32)
-
-
-def seen(parameters: FaceParameters) -> Sighting:
-    return Sighting(image=FRAME, points=points_of(parameters))
-
-
-class PlainRig:
-    """A rig whose points are its parameters; its second expression opens both eyes."""
-
-    @property
-    def expression_spread(self) -> Vector:
-        return np.ones(2, np.float32)
-
-    def read(self, sighting: Sighting, person: FaceParameters | None = None) -> FaceParameters:
-        points = sighting.points
-        parameters = FaceParameters(
-            shape=points[2, 2:],
-            expression=points[2, :2],
-            gaze=points[3:, :2].ravel(),
-            rotation=points[1],
-            scale=float(points[0, 2]),
-            translation=points[0, :2],
-        )
-        return parameters if person is None else replace(parameters, shape=person.shape)
-
-    def lighting(self, sighting: Sighting) -> Lighting:
-        raise NotImplementedError
-
-    def take_apart(self, sighting: Sighting, person_mask: MaskF32) -> SourceFace:
-        raise NotImplementedError
-
-    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
-        raise NotImplementedError
-
-    def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
-        return parameters.expression[[1, 1]]
-
-    def open_eyes(self, parameters: FaceParameters, change: EyeOpenings) -> FaceParameters:
-        opened = parameters.expression + np.array([0, change.mean()], np.float32)
-        return replace(parameters, expression=opened)
-
-    def mouth_opening(self, parameters: FaceParameters) -> float:
-        return 0.0
-
-    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
-        assert change == 0
-        return parameters
-
-    def keep_regions(
-        self, moved: FaceParameters, still: FaceParameters, regions: Regions
-    ) -> FaceParameters:
-        kept = np.where([regions.mouth, regions.eyes], moved.expression, still.expression)
-        return replace(moved, expression=kept)
-
-
-@pytest.fixture
-def stage() -> Stage:
-    """A portrait of 200×200 pixels that is its own crop, at the crop's own size."""
-    box = CropBox(left=0, top=0, size=200)
-    return Stage(face=face(90, 110, 50), box=box, height=200, width=200, crop_size=200)
-
-
-def controls(**changes: object) -> MotionControls:
-    given = {"motion": "relative", "strength": 1.0, "smoothing": UNFILTERED} | changes
-    return MotionControls(**given)  # type: ignore[arg-type]
-
-
-def shown_after(
-    drivers: list[FaceParameters], stage: Stage, wanted: MotionControls | None = None
-) -> MotionState:
-    state = MotionState()
-    for driver in drivers:
-        wanted = controls() if wanted is None else wanted
-        state = follow(seen(driver), state, stage, PlainRig(), wanted)
-    return state
-
-
-def assert_alike(shown: FaceParameters | None, expected: FaceParameters) -> None:
-    assert shown is not None
-    np.testing.assert_allclose(shown.motion_vector(), expected.motion_vector(), atol=1e-3)
+from plain_motion import (
+    PlainRig,
+    assert_alike,
+    controls,
+    face,
+    seen,
+    shown_after,
+)
 
 
 def test_the_first_tracked_frame_is_the_reference_and_shows_the_portrait(stage: Stage) -> None:
@@ -150,61 +47,6 @@ def test_a_reference_taken_first_is_what_motion_is_measured_from(stage: Stage) -
     state = take_reference(seen(face(smile=1)), stage, PlainRig())
     state = follow(seen(face(smile=3)), state, stage, PlainRig(), controls())
     assert_alike(state.shown, replace(stage.face, expression=np.float32([2, 0.25])))
-
-
-class SpeakingRig(PlainRig):
-    """A rig whose mouth is open as far as its first expression and its shape open it."""
-
-    def mouth_opening(self, parameters: FaceParameters) -> float:
-        return float(parameters.expression[0] + parameters.shape[0])
-
-    def open_mouth(self, parameters: FaceParameters, change: float) -> FaceParameters:
-        expression = parameters.expression + np.array([change, 0], np.float32)
-        return replace(parameters, expression=expression)
-
-
-def openings(
-    own: float, drivers: list[float], stage: Stage, wanted: MotionControls | None = None
-) -> list[float]:
-    """How far the portrait's mouth is open, frame by frame, its own and the driver's given."""
-    rig, state, shown = SpeakingRig(), MotionState(), []
-    stage = replace(stage, face=face(90, 110, 50, smile=own - 0.5))
-    for opening in drivers:
-        driver = seen(face(smile=opening - 0.5))
-        state = follow(driver, state, stage, rig, controls() if wanted is None else wanted)
-        assert state.shown is not None
-        shown.append(rig.mouth_opening(state.shown))
-    return shown
-
-
-@pytest.mark.parametrize(
-    ("own", "drivers", "wanted"),
-    [
-        pytest.param(0.2, [0.0, 0.3, 0.0], [0.2, 0.5, 0.2], id="a smile opens further"),
-        pytest.param(0.0, [0.3, 0.1, 0.0], [0.3, 0.1, 0.0], id="lips never cross"),
-        pytest.param(
-            0.4, [0.2, 0.1, 0.0, 0.3], [0.4, 0.2, 0.0, 0.5], id="lips meet as the driver's"
-        ),
-        pytest.param(0.3, [0.05, 0.0], [0.3, 0.175], id="but follow no tracker's noise"),
-    ],
-)
-def test_a_mouth_opens_with_the_drivers(
-    own: float, drivers: list[float], wanted: list[float], stage: Stage
-) -> None:
-    np.testing.assert_allclose(openings(own, drivers, stage), wanted, atol=1e-3)
-
-
-def test_absolute_motion_opens_mouths_of_any_shape_alike(stage: Stage) -> None:
-    stage = replace(stage, face=replace(stage.face, shape=np.array([0.9], np.float32)))
-    rig, wanted = SpeakingRig(), controls(motion="absolute")
-    state = follow(seen(face(smile=-0.2)), MotionState(), stage, rig, wanted)
-    assert state.shown is not None
-    assert rig.mouth_opening(state.shown) == pytest.approx(0.3, abs=1e-3)
-
-
-def test_half_the_strength_opens_half_as_far(stage: Stage) -> None:
-    half = controls(strength=0.5)
-    np.testing.assert_allclose(openings(0.0, [0.3, 0.1], stage, half), [0.15, 0.05], atol=1e-3)
 
 
 class BiasedRig(PlainRig):

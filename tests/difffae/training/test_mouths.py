@@ -9,7 +9,7 @@ from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_s
 from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel
 from difffae.face.mouth import MOUTH_GAPS, MOUTH_SHAPE, MOUTH_WIDTHS
 from difffae.training.mouths import learn_mouth
-from tests.face_media import load_head_model
+from face_media import load_head_model
 
 SIDE = 256
 SCALE = 60.0

@@ -19,7 +19,7 @@ from difffae.training.pictures import pair_batch
 from prepared_run import prepare_run
 
 FACTOR = 8
-FITTED, UNFITTED = OverfitConfig(num_steps=30, learning_rate=5e-3), OverfitConfig(num_steps=1)
+FITTED, UNFITTED = OverfitConfig(num_steps=60, learning_rate=5e-3), OverfitConfig(num_steps=1)
 
 
 class Run(Protocol):
@@ -73,7 +73,7 @@ def test_fitted_samples_of_any_number_of_steps_are_nearer_the_ceiling(
 ) -> None:
     before = overfit_pair(read_config(tiny_run.config), prepared, UNFITTED)
     fresh, learned = error_to_ceiling(before), error_to_ceiling(fitted)
-    assert all(learned[count] < 0.95 * fresh[count] for count in NUM_STEPS)
+    assert all(learned[count] < 0.8 * fresh[count] for count in NUM_STEPS)
 
 
 def test_the_command_writes_figures_and_a_sheet_or_one_line(

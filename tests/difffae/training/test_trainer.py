@@ -277,7 +277,7 @@ def test_a_kill_at_any_moment_loses_no_more_than_the_interval(
 ) -> None:
     config = {"batch_size": 4, "num_steps": 120, "precision": "fp32", "checkpoint_every_s": 1e-9}
     moments = random.Random(5)
-    for _ in range(2):
+    for _ in range(3):
         with start_child(toy_script, tmp_path / "killed", config, {}, 0.1) as child:
             assert child.stdout is not None
             told = [int(child.stdout.readline()) for _ in range(moments.randint(5, 30))]
