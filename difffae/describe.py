@@ -21,6 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from difffae.config import NUM_MASKS, ModelConfig
+from difffae.face.dense_motion import DenseMotionNetwork
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.model.denoiser import Denoiser
 from difffae.networks import build_networks
@@ -43,6 +44,7 @@ _RUNS = {
     "region_encoder": "source",
     "identity_encoder": "source",
     "denoiser": "frame, each step",
+    "dense_motion": "frame",
 }
 # What the paper ablates (section 5.3), retrains (5.4) or leaves open.
 _SETTINGS = (
@@ -64,7 +66,7 @@ _SETTINGS = (
     "training.loss.latent_norm",
 )
 _SOURCE = ("encoder", "region_encoder", "identity_encoder")
-_FRAME = ("encoder", "decoder")
+_FRAME = ("encoder", "decoder", "dense_motion")
 
 Setting = str | int | float | bool | None
 
@@ -181,6 +183,7 @@ def _inputs(model: ModelConfig, region_encoder: nn.Module) -> dict[str, tuple[Te
                 region_encoder(region)[0],
                 torch.empty(1, model.identity.width),
             ),
+            "dense_motion": DenseMotionNetwork.example_inputs(),
         }
 
 

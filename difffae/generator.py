@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import cast
 
 import cv2
@@ -34,7 +33,7 @@ from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
 from difffae.model.pictures import PictureDecoder, PictureEncoder
-from difffae.runtime import Network, Request, compile_together
+from difffae.runtime import Network, Request, TakingTurns, compile_together
 from difffae.runtime.network import Precision, RuntimeName
 from difffae.runtime.quantization import Calibration
 
@@ -135,18 +134,6 @@ def working_modules(networks: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
     }
 
 
-class _TakingTurns:
-    """A compiled network that several threads may call; its buffers serve one at a time."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._turn = Lock()
-
-    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        with self._turn:
-            return self._network(*inputs)
-
-
 class Generator:
     """All networks of one model on one device.
 
@@ -175,7 +162,7 @@ class Generator:
         self._noise: tuple[int, Latents] | None = None
         compiled = compile_together(self._requests(working_modules(placed)))
         self._encode, self._predict, self._decode = (
-            _TakingTurns(compiled[name]) for name in ("encoder", "denoiser", "decoder")
+            TakingTurns(compiled[name]) for name in ("encoder", "denoiser", "decoder")
         )
         self._region_encoder = placed["region_encoder"]
         self._identity_encoder = placed.get("identity_encoder")

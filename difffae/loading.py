@@ -4,9 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from difffae.checkpoint import WeightsError, load_tensors, read_ledger
+from torch import nn
+
+from difffae.checkpoint import WeightsError, load_module, load_tensors, read_ledger
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.config import FaceConfig
+from difffae.face.dense_motion import DenseMotion, DenseMotionNetwork
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -16,6 +19,7 @@ from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.paste_back import warm_up as warm_up_paste_back
 from difffae.pipeline import Pipeline
+from difffae.runtime import TakingTurns, compile_network
 from difffae.runtime.calibration_file import load_calibrations
 from difffae.runtime.network import Precision, RuntimeName
 from difffae.runtime.threads import limit_threads
@@ -61,7 +65,8 @@ def load_pipeline(
     hashes = _ledger_hashes(folder)
     if num_threads is not None:
         limit_threads(num_threads)
-    networks = load_networks(folder, config, hashes)
+    networks = dict(load_networks(folder, config, hashes))
+    mover = networks.pop("dense_motion", None)
     placement = Placement(
         device=device,
         runtime=runtime,
@@ -71,7 +76,7 @@ def load_pipeline(
     )
     with ThreadPoolExecutor(1) as beside:  # compiling needs no Python, the face parts much of it
         compiling = beside.submit(Generator, config, networks, placement=placement)
-        parts = _load_face_parts(folder, config, hashes, device)
+        parts = _load_face_parts(folder, config, hashes, _compiled(mover, placement), device)
         generator = compiling.result()
     return Pipeline(
         config=config,
@@ -88,6 +93,7 @@ def load_rig(
     head_model: Path | None,
     *,
     sha256: str | None = None,
+    dense_motion: DenseMotion | None = None,
     device: str = "cpu",
 ) -> Rig:
     """The face rig of a model.
@@ -97,7 +103,8 @@ def load_rig(
         size: side of its crops and conditions [px].
         head_model: file of the bundled kind of head model; not read for FLAME.
         sha256: its expected hash, where known.
-        device: where DECA runs; the bundled kind has no network.
+        dense_motion: what corrects the motion around the face; None: nothing does.
+        device: where DECA runs; the bundled kind stays on the CPU.
 
     Raises:
         WeightsError: the head model cannot be read.
@@ -111,15 +118,60 @@ def load_rig(
         raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
     tensors = load_tensors(head_model, expected_sha256=sha256)
     model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
-    warm_up(model, config.surroundings, size)
-    return FaceMeshRig(model, config, size)
+    rig = FaceMeshRig(model, config, size, dense_motion)
+    warm_up(rig.renderer, model, size)
+    return rig
+
+
+def load_dense_motion(config: FaceConfig, size: int, path: Path | None) -> DenseMotion | None:
+    """Dense motion as it was trained, to render many conditions with; None for models without.
+
+    Args:
+        config: of the model's face rig.
+        size: side of its crops [px].
+        path: its dense_motion.safetensors.
+
+    Raises:
+        WeightsError: the file is not named or cannot be read.
+    """
+    if config.dense_motion is None:
+        return None
+    if path is None:
+        raise WeightsError("the configuration has dense motion: name its dense_motion.safetensors")
+    network = DenseMotionNetwork(config.dense_motion, size)
+    load_module(network, path)
+    return DenseMotion(network.eval().requires_grad_(False))
+
+
+def _compiled(network: nn.Module | None, placement: Placement) -> DenseMotion | None:
+    """Dense motion for one frame at a time, on the CPU as the renderer is."""
+    if not isinstance(network, DenseMotionNetwork):
+        return None
+    compiled = compile_network(
+        network.eval().requires_grad_(False),
+        network.example_inputs(),
+        runtime=placement.runtime if placement.device == "cpu" else "auto",
+        precision="fp32",  # it says where pixels are: in bfloat16 they are out by half of one
+        num_threads=placement.num_threads,
+    )
+    return DenseMotion(TakingTurns(compiled))
 
 
 def _load_face_parts(
-    folder: Path, config: ModelConfig, hashes: dict[str, str], device: str
+    folder: Path,
+    config: ModelConfig,
+    hashes: dict[str, str],
+    dense_motion: DenseMotion | None,
+    device: str,
 ) -> _FaceParts:
-    head_model, known = folder / _HEAD_MODEL, hashes.get(_HEAD_MODEL)
-    rig = load_rig(config.face, config.image_size, head_model, sha256=known, device=device)
+    rig = load_rig(
+        config.face,
+        config.image_size,
+        folder / _HEAD_MODEL,
+        sha256=hashes.get(_HEAD_MODEL),
+        dense_motion=dense_motion,
+        device=device,
+    )
     warm_up_paste_back()
     return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from difffae.checkpoint import load_module
 from difffae.config import ModelConfig
+from difffae.face.dense_motion import DenseMotionNetwork
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
@@ -71,6 +72,8 @@ def build_networks(config: ModelConfig) -> Mapping[str, nn.Module]:
     }
     if config.has_identity and config.identity.kind == "small":
         networks["identity_encoder"] = SmallIdentityEncoder(config.identity)
+    if config.face.dense_motion is not None:
+        networks["dense_motion"] = DenseMotionNetwork(config.face.dense_motion, config.image_size)
     return networks
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, MaskU8, SquareF32, SquareU8
 from difffae.face.crop import CropBox, paste
-from difffae.face.renderer import Condition, Layers, compose
+from difffae.face.layers import Layers, compose
+from difffae.face.renderer import Condition
 from difffae.generator import Generated
 
 _BORDER_SHARE = 0.06  # of the crop: where the edit fades into the portrait around it

@@ -275,6 +275,14 @@ class Pipeline:
         shown = self._edited(self._shown(source, state), source, controls)
         return self.render(source, shown, self._light(state.lighting, source, controls)), state
 
+    def floor(self, source: Source, state: StreamState, controls: Controls) -> Condition | None:
+        """The last frame's condition before any network; None where it is the condition itself."""
+        plain = self.rig.without_networks()
+        if plain is self.rig:
+            return None
+        shown = self._edited(self._shown(source, state), source, controls)
+        return plain.condition(source.face, shown, self._light(state.lighting, source, controls))
+
     def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:
         """The condition of a source's face with these parameters under this light.
 

@@ -8,7 +8,7 @@ import numpy as np
 from difffae.arrays import ImageU8, Points3
 from difffae.face.crop import CropBox, crop
 from difffae.face.identity import align_face, five_points
-from difffae.face.renderer import Layers
+from difffae.face.layers import Layers
 from difffae.face.scene import Scene, scene_layers
 from difffae.face.source_face import SourceFace
 from difffae.generator import Generator, SourceTokens

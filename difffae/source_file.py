@@ -16,9 +16,9 @@ from difffae.arrays import ImageU8
 from difffae.checkpoint import load_tensors, save_tensors
 from difffae.face.appearance import Appearance
 from difffae.face.crop import CropBox
+from difffae.face.layers import Layers
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
-from difffae.face.renderer import Layers
 from difffae.face.source_face import SourceFace
 from difffae.generator import SourceTokens
 from difffae.source import Source

@@ -74,6 +74,9 @@ class BarRig:
     def lighting(self, sighting: Sighting) -> Lighting:
         return lighting_of(read_bars(sighting.image))
 
+    def without_networks(self) -> "BarRig":
+        return self
+
     def mouth_opening(self, parameters: FaceParameters) -> float:
         return 0.0
 

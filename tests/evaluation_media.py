@@ -67,6 +67,7 @@ class FakePipeline:
     """Composite: 40 levels off, generated: 20 / steps, ceiling: 1. Keeps what it was told."""
 
     box: CropBox = WHOLE
+    plain: SimpleNamespace | None = None
     log: list[str] = field(default_factory=list)
     motions: list[str] = field(default_factory=list)
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(image_size=256))
@@ -87,6 +88,11 @@ class FakePipeline:
     ) -> tuple[SimpleNamespace, int]:
         self.log.append(f"condition {state}")
         return SimpleNamespace(composite=off(frame, 40), frame=frame), state + 1
+
+    def floor(
+        self, source: SimpleNamespace, state: int, controls: Controls
+    ) -> SimpleNamespace | None:
+        return self.plain
 
     def generate(
         self, condition: SimpleNamespace, source: SimpleNamespace, controls: Controls

@@ -73,6 +73,9 @@ class PlainRig:
     def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
         raise NotImplementedError
 
+    def without_networks(self) -> "PlainRig":
+        return self
+
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         return parameters.expression[[1, 1]]
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
@@ -31,7 +32,7 @@ from difffae.face.parameters import FaceParameters, retarget
 from difffae.face.renderer import Condition
 from difffae.face.rig import Rig, Sighting
 from difffae.face.source_face import build_source_face
-from difffae.loading import load_rig
+from difffae.loading import load_dense_motion, load_rig
 
 PAIRS_PER_SHARD = 500
 log = logging.getLogger(__name__)
@@ -133,10 +134,14 @@ class PairMaker:
         source, target = choose_frames(self._signals[rows], random, self._config.liveliness)
         return rows[source], rows[target]
 
-    def _from_clip(self, random: np.random.Generator) -> Pair:
+    def clip_pictures(self, random: np.random.Generator) -> tuple[Picture, Picture]:
+        """Source and target out of one clip, zoomed and coloured alike."""
         first, second = self._clip(random)
         change = _change(random, self._config)
-        source, target = change(self._picture(first)), change(self._picture(second))
+        return change(self._picture(first)), change(self._picture(second))
+
+    def _from_clip(self, random: np.random.Generator) -> Pair:
+        source, target = self.clip_pictures(random)
         face = self._rig.take_apart(source.sighting, source.person)
         shown = self._rig.read(target.sighting, face.fitted.parameters)
         condition = self._rig.condition(face, shown, self._light(face.appearance.lighting, target))
@@ -290,6 +295,7 @@ def main() -> None:
     parser.add_argument("frames", type=Path, help="folder of frame shards")
     parser.add_argument("output", type=Path, help="folder for the pair shards")
     parser.add_argument("--head-model", type=Path, help="head_model.safetensors; not for FLAME")
+    parser.add_argument("--dense-motion", type=Path, help="dense_motion.safetensors, if it has one")
     parser.add_argument("--config", type=Path, help="the model's YAML; default: bundled kind, 256")
     parser.add_argument("--device", default="cpu", help="where DECA runs (default cpu)")
     parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
@@ -299,12 +305,19 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1)  # workers run beside one another
     first, step = (int(part) for part in arguments.worker.split("/"))
     face = FaceConfig() if arguments.config is None else read_model_config(arguments.config).face
     reader = ShardReader(arguments.frames, "frames")
     size = reader.picture("image", 0).shape[0]
     config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed, light=face.light)
-    rig = load_rig(face, size, arguments.head_model, device=arguments.device)
+    rig = load_rig(
+        face,
+        size,
+        arguments.head_model,
+        dense_motion=load_dense_motion(face, size, arguments.dense_motion),
+        device=arguments.device,
+    )
     maker = PairMaker(reader, rig, config)
     write_pairs(
         maker, arguments.output, range(first, -(-config.num_pairs // PAIRS_PER_SHARD), step)

@@ -138,7 +138,7 @@ class ShardReader:
         if not paths and not tars:
             raise ValueError(
                 f"no {prefix}-*.safetensors in {folder}: make them with "
-                "python -m difffae.data.prepare and python -m difffae.data.pairs"
+                "python -m difffae.data.prepare, .motions and .pairs, in this order"
             )
         self._shards: list[MappedShard] = [map_safetensors(path) for path in paths]
         self._shards += [map_tar(path) for path in tars]

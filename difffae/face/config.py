@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from difffae.face.dense_motion import DenseMotionConfig
 from difffae.face.licensed import LicensedFiles
 from difffae.face.surroundings import SurroundingsConfig
 
@@ -20,6 +21,7 @@ class FaceConfig:
             as in the paper (section 4.1).
         rasterizer: numba, or pytorch3d where the user has installed it.
         surroundings: how the portrait moves with the head.
+        dense_motion: sizes of the network that corrects that motion; None: there is none.
         licensed: where the user's licensed files are.
     """
 
@@ -28,6 +30,7 @@ class FaceConfig:
     light: Literal["source", "driver"] = "source"
     rasterizer: Literal["numba", "pytorch3d"] = "numba"
     surroundings: SurroundingsConfig = field(default_factory=SurroundingsConfig)
+    dense_motion: DenseMotionConfig | None = None
     licensed: LicensedFiles = field(default_factory=LicensedFiles)
 
     def __post_init__(self) -> None:
@@ -40,4 +43,9 @@ class FaceConfig:
             raise ValueError(
                 f"face.background is {self.background}; expected black, for FLAME has no texture "
                 "of the portrait to move: set face.background: black"
+            )
+        if self.background == "black" and self.dense_motion is not None:
+            raise ValueError(
+                "face.dense_motion moves the portrait around the face, but face.background is "
+                "black: leave dense_motion out"
             )

@@ -6,6 +6,7 @@ import numpy as np
 
 from difffae.arrays import Lighting, MaskF32
 from difffae.face.config import FaceConfig
+from difffae.face.dense_motion import DenseMotion
 from difffae.face.facemesh import EYE_RINGS, FaceMeshModel
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Vector
@@ -27,9 +28,16 @@ class FaceMeshRig:
         head_model: the linear head model.
         config: how conditions are rendered.
         size: side of the crops and conditions [px].
+        dense_motion: what corrects the motion around the face; None: nothing does.
     """
 
-    def __init__(self, head_model: FaceMeshModel, config: FaceConfig, size: int) -> None:
+    def __init__(
+        self,
+        head_model: FaceMeshModel,
+        config: FaceConfig,
+        size: int,
+        dense_motion: DenseMotion | None = None,
+    ) -> None:
         self.head_model = head_model
         self.background = config.background
         self._keep_regions = _region_filter(head_model)
@@ -39,7 +47,11 @@ class FaceMeshRig:
             size,
             rasterize if config.rasterizer == "numba" else rasterize_pytorch3d,
             background=config.background,
+            dense_motion=dense_motion,
         )
+        self._plain = self
+        if dense_motion is not None:
+            self._plain = FaceMeshRig(head_model, config, size)
 
     @property
     def expression_spread(self) -> Vector:
@@ -64,6 +76,10 @@ class FaceMeshRig:
         """See `Rig.condition`."""
         lights = (source.appearance.lighting, lighting)
         return self.renderer.condition(source.fitted, source.layers, shown, lights)
+
+    def without_networks(self) -> "FaceMeshRig":
+        """See `Rig.without_networks`: the same without dense motion."""
+        return self._plain
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """See `Rig.eye_openings`."""

@@ -90,6 +90,10 @@ class FlameRig:
         """See `Rig.condition`: albedo and detail code are the source's (paper section 4.1)."""
         return self.renderer.condition(shown, replace(source.appearance, lighting=lighting))
 
+    def without_networks(self) -> "FlameRig":
+        """See `Rig.without_networks`: no network renders FLAME."""
+        return self
+
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """See `Rig.eye_openings`: zeros."""
         del parameters

@@ -7,12 +7,11 @@ can be composed at the networks' 256 pixels and at the portrait's own resolution
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
 import cv2
-import numba
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import (
@@ -22,8 +21,10 @@ from difffae.arrays import (
     MaskF32,
     Normals,
     PaintF32,
+    Points2,
     Points3,
 )
+from difffae.face.dense_motion import DenseMotion
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
@@ -33,6 +34,7 @@ from difffae.face.facemesh import (
     FaceMeshModel,
 )
 from difffae.face.head_light import Border, head_relight, light_change
+from difffae.face.layers import Layers, compose, lit_face
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import (
@@ -43,14 +45,13 @@ from difffae.face.mouth import (
     mouth,
     mouth_cells,
     plain_interior,
-    tint,
 )
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Fragments, Rasterize, interpolate, rasterize
 from difffae.face.sides import border_shares, side_heights, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
-from difffae.face.warp import Warp, enlarge, face_box, moved_to
+from difffae.face.warp import Warp
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
@@ -58,27 +59,6 @@ _MOUTH_BLUR_PX = 0.7
 
 
 Background = Literal["portrait", "black"]
-_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layers:
-    """A source's pictures, all of one size: it, its person's mask, what is behind; its skin."""
-
-    portrait: ImageU8
-    person: MaskF32
-    plate: ImageU8
-    skin_colour: Float32[NDArray[np.float32], " 3"]
-
-    @cached_property
-    def tint(self) -> Float32[NDArray[np.float32], "3 3"]:
-        """See `difffae.face.mouth.tint`: of the portrait's skin."""
-        return tint(self.skin_colour)
-
-    @cached_property
-    def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
-        """The portrait with the person's mask as its fourth channel: moved in one piece."""
-        return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +116,9 @@ class Renderer:
         rasterize: Rasterize = rasterize,
         *,
         background: Background = "portrait",
+        dense_motion: DenseMotion | None = None,
     ) -> None:
+        self._dense_motion = dense_motion
         self._background = background
         self._model = head_model
         self._rasterize = rasterize
@@ -199,7 +181,9 @@ class Renderer:
         )
         return Warp(
             face_map=interpolate(fragments, self._all, read),
-            head_map=self._head_map(source.parameters, target, before, strip.shown),
+            head_map=self._head_map(
+                source.parameters, target, before[list(FACE_OVAL), :2], strip.shown[:, :2]
+            ),
             face_weight=_feather(covered),
             inside_mask=inside,
             mouth_paint=self._painted(fragments, inner),
@@ -232,13 +216,12 @@ class Renderer:
         return paint
 
     def _head_map(
-        self, source: FaceParameters, target: FaceParameters, before: Points3, edge: Points3
+        self, source: FaceParameters, target: FaceParameters, before: Points2, after: Points2
     ) -> MapF32:
         """The map around the face, whose edge is now where its border was in the portrait."""
         positions = head_map(source, target, self._surroundings, self._size)
-        border = list(FACE_OVAL)
         reach = self._surroundings.border * target.scale
-        return follow_border(positions, before[border, :2], edge[:, :2], reach)
+        return follow_border(positions, before, after, reach)
 
     def condition(
         self,
@@ -251,6 +234,8 @@ class Renderer:
         warp = self.warp(source, target, lighting)
         if self._background == "black":
             return _face_alone(layers, warp)
+        if self._dense_motion is not None:
+            warp = self._dense_motion.correct(layers, warp, source.parameters, target)
         composite, person = compose(layers, warp)
         return Condition(
             composite=composite,
@@ -261,7 +246,7 @@ class Renderer:
         )
 
 
-def warm_up(head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: int) -> None:
+def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     """Render once, so that the compiled loops are there before the first real frame."""
     middle = np.array([size / 2, size / 2, 0], np.float32)
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
@@ -269,78 +254,19 @@ def warm_up(head_model: FaceMeshModel, surroundings: SurroundingsConfig, size: i
     light = uniform_lighting()
     black, nobody = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
     layers = Layers(portrait=black, person=nobody, plate=black, skin_colour=np.zeros(3, np.float32))
-    renderer = Renderer(head_model, surroundings, size)
     renderer.condition(fitted, layers, fitted.parameters, (light, light))
-
-
-def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
-    """The condition's picture at the layers' own size, and the moved person's mask.
-
-    The person moves over the plate, the face lies on the person; nothing else bends.
-    """
-    size = layers.portrait.shape[0]
-    head_map = moved_to(warp.head_map, size)
-    moved = _read(layers.cut_out, head_map)
-    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
-    person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
-    mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
-    box = face_box(warp.face_weight, size)
-    if box.height and box.width:
-        face = enlarge(warp, size, box)
-        weight = np.ascontiguousarray(face.face_weight)
-        lit = _lit_face(layers, face)
-        mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
-    return mixed, person
-
-
-def _relit(head: ImageU8, warp: Warp) -> ImageU8:
-    """The moved portrait in the light to show."""
-    if warp.head_relight is None:
-        return head
-    change = cv2.resize(warp.head_relight, head.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.multiply(head, change, dtype=cv2.CV_8U), np.uint8)
-
-
-def _lit_face(layers: Layers, warp: Warp) -> NDArray[np.uint8]:
-    seen = _read(layers.portrait, warp.face_map)
-    relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_paint))
-    lit = np.empty_like(seen)
-    _light(lit, seen, relight, paint, layers.tint)
-    return lit
-
-
-@numba.njit(cache=True, nogil=True)
-def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
-    """Mix what is painted into what is seen of a face, light it, and round."""
-    lowest, highest = np.float32(0), np.float32(255)
-    for row in range(seen.shape[0]):
-        for column in range(seen.shape[1]):
-            for n in range(3):
-                value = np.float32(seen[row, column, n])
-                if paint[row, column, 0] > 0:
-                    value *= 1 - paint[row, column, 0]
-                    for k in range(3):
-                        value += tints[n, k] * paint[row, column, k + 1]
-                value *= relight[row, column, n]
-                out[row, column, n] = np.rint(min(max(value, lowest), highest))
 
 
 def _face_alone(layers: Layers, warp: Warp) -> Condition:
     """The rendered face on black: all that the paper's I_R shows."""
     weight = warp.face_weight[..., None]
     return Condition(
-        composite=np.rint(_lit_face(layers, warp) * weight).astype(np.uint8),
+        composite=np.rint(lit_face(layers, warp) * weight).astype(np.uint8),
         face_mask=warp.face_weight,
         inside_mask=warp.inside_mask,
         person_mask=warp.face_weight,
         warp=None,
     )
-
-
-def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
-    no_map = np.empty(0, np.float32)  # the first holds both x and y
-    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(shown, image.dtype)
 
 
 def _feather(covered: MaskF32) -> MaskF32:

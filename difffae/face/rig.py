@@ -57,6 +57,10 @@ class Rig(Protocol):
         """The source's face with these parameters under this light (the paper's I_R)."""
         ...
 
+    def without_networks(self) -> "Rig":
+        """The same rig whose conditions no network has touched: the floor to compare with."""
+        ...
+
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """How far each eye is open [head units]; zeros where the head model has no lids."""
         ...

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, MaskU8
 from difffae.face.crop import CropBox, crop
+from difffae.face.layers import Layers
 from difffae.face.matting import foreground_colours, refine_matte
-from difffae.face.renderer import Layers
 from difffae.face.surroundings import background_plate
 
 Colour = Float32[NDArray[np.float32], " 3"]

@@ -9,11 +9,11 @@ from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.face.appearance import Appearance
 from difffae.face.crop import CropBox, crop
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel
+from difffae.face.layers import Layers
 from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import skin_colour
 from difffae.face.normals import vertex_normals
-from difffae.face.renderer import Layers
 from difffae.face.surroundings import background_plate
 
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size

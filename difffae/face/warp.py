@@ -23,6 +23,7 @@ class Warp:
         inside_mask: 1 in the open eyes and between the lips.
         relight: the light after the motion over the light before, on the face.
         head_relight: the light shown over the portrait's own, around the face; None: the same.
+        person_change: what is added to the moved person's mask; None: nothing.
     """
 
     face_map: MapF32
@@ -32,6 +33,7 @@ class Warp:
     mouth_paint: PaintF32
     relight: ShadingF32
     head_relight: ShadingF32 | None = None
+    person_change: MaskF32 | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,7 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         mouth_paint=resized(warp.mouth_paint),
         relight=resized(warp.relight),
         head_relight=None if warp.head_relight is None else resized(warp.head_relight),
+        person_change=None if warp.person_change is None else resized(warp.person_change),
     )
 
 

@@ -15,7 +15,7 @@ from difffae.loading import BUNDLED, find_folder
 from difffae.training.export import update_ledger
 
 LEDGER_START = "whole model"  # of the ledger's cells that are rewritten
-_PER_FRAME = ("encoder", "decoder", "denoiser")
+_PER_FRAME = ("encoder", "decoder", "denoiser", "dense_motion")
 
 
 def write_card(config: FiguresConfig, *, ledger: Path = BUNDLED / LEDGER_NAME) -> None:

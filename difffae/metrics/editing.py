@@ -10,10 +10,10 @@ from difffae.face.rig import Sighting
 from difffae.face.tracker import FaceNotFoundError
 from difffae.metrics.evaluation import Methods
 from difffae.metrics.meter import Instruments, Looks
-from difffae.metrics.outputs import JudgedPart, View, generated_rows
+from difffae.metrics.outputs import JudgedPart, View, floor_rows, generated_rows
 from difffae.metrics.parameter_meter import ParameterMeter
 from difffae.metrics.realism import RealismMeter
-from difffae.metrics.report import COMPOSITE_ROW
+from difffae.metrics.report import COMPOSITE_ROW, MOVED_ROW
 from difffae.pipeline import Pipeline, Source, StreamState
 
 
@@ -49,11 +49,14 @@ class Editor:
         """Use the model's rows of `methods`."""
         self._pipeline = pipeline
         self._rows = methods.rows
+        plain = pipeline.rig.without_networks()
+        self._plain = None if plain is pipeline.rig else plain
 
     @property
     def rows(self) -> list[str]:
         """The rows of `pictures`, in order."""
-        return [COMPOSITE_ROW, *self._rows]
+        floors = [COMPOSITE_ROW] if self._plain is None else [COMPOSITE_ROW, MOVED_ROW]
+        return [*floors, *self._rows]
 
     def encode(self, portrait: ImageU8) -> Source:
         """See `Pipeline.encode_source`."""
@@ -86,10 +89,12 @@ class Editor:
     def pictures(
         self, source: Source, shown: FaceParameters, lighting: Lighting
     ) -> dict[str, JudgedPart]:
-        """The composite, and the model's picture at each number of steps, by row name."""
+        """The composites, and the model's picture at each number of steps, by row name."""
         condition = self._pipeline.render(source, shown, lighting)
         rows = generated_rows(self._pipeline, condition, source, self._rows)
-        return {COMPOSITE_ROW: condition.composite, **rows}
+        plain = self._plain
+        floor = None if plain is None else plain.condition(source.face, shown, lighting)
+        return {**floor_rows(condition, floor), **rows}
 
     def _sight(self, image: ImageU8, path: Path) -> Sighting:
         sighting = self._pipeline.sight(image, StreamState())

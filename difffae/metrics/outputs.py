@@ -15,7 +15,7 @@ from difffae.data.split import Clip, read_frames
 from difffae.face.crop import CropBox, crop
 from difffae.face.parameters import Motion
 from difffae.face.renderer import Condition
-from difffae.metrics.report import COMPOSITE_ROW
+from difffae.metrics.report import COMPOSITE_ROW, MOVED_ROW
 from difffae.pipeline import Pipeline, Source
 
 CEILING_ROW = "ceiling: true latent decoded"
@@ -73,7 +73,7 @@ class OpenedCase(Protocol):
 
 
 class PipelineCase:
-    """The composite, the model at each number of steps and, where there is a truth, the ceiling."""
+    """Composites, the model at each number of steps and, where there is a truth, the ceiling."""
 
     def __init__(
         self,
@@ -109,11 +109,26 @@ class PipelineCase:
         condition, self._state = self._pipeline.condition(
             frame, self._source, self._state, self._controls
         )
-        rows = {COMPOSITE_ROW: condition.composite} if self._has_bounds else {}
+        rows: dict[str, JudgedPart] = {}
+        if self._has_bounds:
+            floor = self._pipeline.floor(self._source, self._state, self._controls)
+            rows.update(floor_rows(condition, floor))
         rows.update(generated_rows(self._pipeline, condition, self._source, self._rows))
         if truth is not None and self._has_bounds:
             rows[CEILING_ROW] = self._pipeline.reconstruct(truth, condition, self._source)
         return rows
+
+
+def floor_rows(condition: Condition, floor: Condition | None) -> dict[str, JudgedPart]:
+    """The composite that no network has touched and, where it is another, the condition's own.
+
+    Args:
+        condition: what the model is given.
+        floor: of `Pipeline.floor`.
+    """
+    if floor is None:
+        return {COMPOSITE_ROW: condition.composite}
+    return {COMPOSITE_ROW: floor.composite, MOVED_ROW: condition.composite}
 
 
 def case_controls(case: Case, settings: CrossSettings) -> Controls:

@@ -28,6 +28,7 @@ COLUMNS = (
 RELATIVE_COLUMN = "÷ composite"  # feature distance relative to the composite's
 NOT_MEASURED = "-"
 COMPOSITE_ROW = "composite, no network"
+MOVED_ROW = "composite, dense motion"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from difffae.runtime.compile import Request, compile_network, compile_together
 from difffae.runtime.network import Network, Precision, RuntimeName, RuntimeUnavailableError
+from difffae.runtime.turns import TakingTurns
 
 __all__ = [
     "Network",
@@ -9,6 +10,7 @@ __all__ = [
     "Request",
     "RuntimeName",
     "RuntimeUnavailableError",
+    "TakingTurns",
     "compile_network",
     "compile_together",
 ]

@@ -68,6 +68,7 @@ class TrainingConfig:
 
     Attributes:
         frames: folder of frame shards (python -m difffae.data.prepare).
+        motions: folder of motion shards (python -m difffae.data.motions), for `dense_motion`.
         pairs: folder of pair shards (python -m difffae.data.pairs).
         region_labels: folder of region labels of the pairs (python -m difffae.data.region_labels).
         head_model: sizes of the head model's bases.
@@ -79,10 +80,12 @@ class TrainingConfig:
         denoiser_weights: a denoiser to start the joint stage from (python -m difffae.convert).
         decoder_weights: a conditional decoder to start the stage decoder from; None: the
             autoencoder's.
-        first_stage, autoencoder, decoder, identity, regions, joint, polish: the stages' trainers.
+        dense_motion, first_stage, autoencoder, decoder, identity, regions, joint, polish: the
+            stages' trainers.
     """
 
     frames: Path = Path("runs/frames")
+    motions: Path = Path("runs/motions")
     pairs: Path = Path("runs/pairs")
     region_labels: Path | None = None
     head_model: HeadModelConfig = field(default_factory=HeadModelConfig)
@@ -91,6 +94,7 @@ class TrainingConfig:
     retrain_first_stage: bool = True
     denoiser_weights: Path | None = None
     decoder_weights: Path | None = None
+    dense_motion: TrainerConfig = field(default_factory=TrainerConfig)
     first_stage: TrainerConfig = field(default_factory=TrainerConfig)
     autoencoder: TrainerConfig = field(default_factory=TrainerConfig)
     decoder: TrainerConfig = field(default_factory=TrainerConfig)

@@ -86,6 +86,8 @@ def final_files(config: Config, run_directory: Path) -> Mapping[str, Path]:
     }
     if config.model.face.rig == "facemesh":
         files["head_model"] = run_directory / "head_model" / "head_model.safetensors"
+    if config.model.face.dense_motion is not None:
+        files["dense_motion"] = run_directory / "dense_motion" / "dense_motion.safetensors"
     if config.model.has_identity and config.model.identity.kind == "small":
         files["identity_encoder"] = run_directory / "identity" / "identity_encoder.safetensors"
     return files

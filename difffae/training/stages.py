@@ -10,6 +10,7 @@ from difffae.face.facemesh import FaceMeshModel
 from difffae.training.autoencoder import AutoencoderStage
 from difffae.training.config import Config, read_config
 from difffae.training.decoder import DecoderStage
+from difffae.training.dense_motion import DenseMotionStage
 from difffae.training.first_stage import FirstStageStage
 from difffae.training.head_model import learn_head_model, read_tracks, save_head_model
 from difffae.training.identity import IdentityStage
@@ -64,6 +65,11 @@ def stage_recipes() -> Mapping[str, Recipe]:
     """Every stage that `python -m difffae.train` knows, by name, in the order of training."""
     return {
         "head_model": DirectRecipe(learn=_learn_head_model, is_needed=_learns_head_model),
+        "dense_motion": GradientRecipe(
+            trainer=lambda c: c.training.dense_motion,
+            build=DenseMotionStage,
+            is_needed=lambda c: c.model.face.dense_motion is not None,
+        ),
         "first_stage": GradientRecipe(
             trainer=lambda c: c.training.first_stage,
             build=FirstStageStage,

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from difffae.arrays import ImageU8, Points3
 from difffae.config import ModelConfig, read_model_config
-from difffae.data import pairs, prepare
+from difffae.data import motions, pairs, prepare
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import PersonSegmenter
@@ -41,6 +41,7 @@ from scripted_pipeline import (
 )
 
 NUM_PAIRS = 16
+NUM_MOTIONS = 16
 CLIPS = ("man#carphone#000000#000024.mp4", "man#carphone#000060#000084.mp4")
 NUM_STILLS = 3
 STILL_SIDE = 512
@@ -52,6 +53,7 @@ class TinyRun:
 
     config: Path
     frames: Path
+    motions: Path
     pairs: Path
     folder: Path
 
@@ -133,11 +135,13 @@ def make_run(frames: Path) -> Callable[[dict[str, Any], Path], TinyRun]:
     """Makes a run of a configuration's content in a folder, on the media."""
 
     def make(content: dict[str, Any], folder: Path) -> TinyRun:
-        content["training"].update(frames=str(frames), pairs=str(folder / "pairs"))
+        folders = {name: str(folder / name) for name in ("motions", "pairs")}
+        content["training"].update(frames=str(frames), **folders)
         (folder / "run.yaml").write_text(yaml.safe_dump(content), "utf-8")
         return TinyRun(
             config=folder / "run.yaml",
             frames=frames,
+            motions=folder / "motions",
             pairs=folder / "pairs",
             folder=folder / "run",
         )
@@ -152,16 +156,23 @@ def tiny_run(
     tmp_path_factory: pytest.TempPathFactory,
     make_run: Callable[[dict[str, Any], Path], TinyRun],
 ) -> TinyRun:
-    """`configs/tiny.yaml` on the media: a head model is learned, two shards of pairs are made."""
+    """`configs/tiny.yaml` on the media: head model and dense motion are learned, pairs are made."""
     content = yaml.safe_load((repository / "configs" / "tiny.yaml").read_text("utf-8"))
     run = make_run(content, tmp_path_factory.mktemp("tiny"))
     status, said = run.train("head_model")
     assert status == 0, said
     head_model = run.folder / "head_model" / "head_model.safetensors"
+    dense_motion = run.folder / "dense_motion" / "dense_motion.safetensors"
+    config = ("--config", str(run.config), "--head-model", str(head_model))
+    run_module(
+        motions.main, str(frames), str(run.motions), *config, "--num-samples", str(NUM_MOTIONS)
+    )
+    status, said = run.train("dense_motion", "--training.dense_motion.num_steps", "3")
+    assert status == 0, said
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "PAIRS_PER_SHARD", NUM_PAIRS // 2)
-        arguments = ("--head-model", str(head_model), "--num-pairs", str(NUM_PAIRS))
-        run_module(pairs.main, str(frames), str(run.pairs), *arguments)
+        arguments = ("--dense-motion", str(dense_motion), "--num-pairs", str(NUM_PAIRS))
+        run_module(pairs.main, str(frames), str(run.pairs), *config, *arguments)
     return run
 
 

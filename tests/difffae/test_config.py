@@ -73,7 +73,7 @@ def test_the_bundled_model_has_no_first_stage_of_the_papers(repository: Path) ->
     config = read_config(repository / "configs" / "lite-256.yaml")
     needed = [name for name, recipe in stage_recipes().items() if recipe.is_needed(config)]
     assert needed == [
-        *("head_model", "autoencoder", "calibrate", "decoder", "identity"),
+        *("head_model", "dense_motion", "autoencoder", "calibrate", "decoder", "identity"),
         *("regions", "latents", "joint", "polish"),
     ]
 

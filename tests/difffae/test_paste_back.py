@@ -8,7 +8,9 @@ import pytest
 
 from difffae.arrays import ImageU8, MaskF32
 from difffae.face.crop import CropBox
-from difffae.face.renderer import Condition, Layers, Warp
+from difffae.face.layers import Layers
+from difffae.face.renderer import Condition
+from difffae.face.warp import Warp
 from difffae.generator import Generated
 from difffae.paste_back import lay_into, paste_back
 

@@ -26,6 +26,7 @@ PLAIN = PairsConfig(max_zoom=1.0, colour_jitter=0.0)
 class Run(Protocol):
     """What the fixture of the tiny run says of it."""
 
+    config: Path
     frames: Path
     pairs: Path
     folder: Path
@@ -151,9 +152,12 @@ def test_workers_share_the_shards_and_make_the_same_pairs(
 ) -> None:
     assert len(ShardReader(tiny_run.pairs, "pairs")) == 16
     monkeypatch.setattr(module, "PAIRS_PER_SHARD", 8)
-    head_model = tiny_run.folder / "head_model" / "head_model.safetensors"
-    arguments = ["--head-model", str(head_model), "--num-pairs", "16", "--worker", "1/2"]
-    argv = ["pairs", str(tiny_run.frames), str(tmp_path), *arguments]
+    files = [
+        *("--head-model", str(tiny_run.folder / "head_model" / "head_model.safetensors")),
+        *("--dense-motion", str(tiny_run.folder / "dense_motion" / "dense_motion.safetensors")),
+    ]
+    arguments = ["--config", str(tiny_run.config), "--num-pairs", "16", "--worker", "1/2"]
+    argv = ["pairs", str(tiny_run.frames), str(tmp_path), *files, *arguments]
     monkeypatch.setattr(sys, "argv", argv)
     module.main()
     assert [path.name for path in tmp_path.iterdir()] == ["pairs-0001.safetensors"]

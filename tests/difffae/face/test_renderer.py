@@ -8,19 +8,13 @@ import pytest
 
 from difffae.arrays import ImageU8, Points3
 from difffae.face.facemesh import EYE_RINGS, LOWER_LIP, UPPER_LIP, FaceMeshModel
+from difffae.face.layers import Layers, compose
 from difffae.face.lighting import uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import tint
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
-from difffae.face.renderer import (
-    Condition,
-    Layers,
-    Renderer,
-    blurred,
-    compose,
-    warm_up,
-)
+from difffae.face.renderer import Condition, Renderer, blurred, warm_up
 from difffae.face.source_face import SourceFace
 from difffae.face.surroundings import SurroundingsConfig
 from difffae.face.warp import Box, Warp, enlarge
@@ -280,7 +274,7 @@ def test_a_renderer_uses_the_rasterizer_it_is_given(
 
 
 def test_warming_up_renders_without_a_picture(head_model: FaceMeshModel) -> None:
-    warm_up(head_model, SurroundingsConfig(), 64)
+    warm_up(Renderer(head_model, SurroundingsConfig(), 64), head_model, 64)
 
 
 def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:

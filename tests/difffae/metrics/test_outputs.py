@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from difffae.metrics.outputs import (
     covered_protocols,
     step_rows,
 )
-from difffae.metrics.report import COMPOSITE_ROW
-from evaluation_media import FakePipeline, write_video
+from difffae.metrics.report import COMPOSITE_ROW, MOVED_ROW
+from evaluation_media import FakePipeline, off, write_video
 
 ANNA = Clip(path=Path("clips/anna#1.mp4"), person="anna", num_frames=9)
 BEA = Clip(path=Path("clips/bea#1.mp4"), person="bea", num_frames=9)
@@ -58,6 +59,14 @@ def test_rows_are_composite_each_number_of_steps_and_the_ceiling(portrait: Image
     assert list(rows) == [COMPOSITE_ROW, "lite-256, 1 step", "lite-256, 4 steps", CEILING_ROW]
     levels = [int(np.abs(image.astype(int) - portrait).max()) for image in rows.values()]
     assert levels == [40, 20, 5, 1]
+
+
+def test_what_dense_motion_adds_has_a_row_of_its_own(portrait: ImageU8) -> None:
+    pipeline = FakePipeline(plain=SimpleNamespace(composite=off(portrait, 60)))
+    rows = open_case(pipeline, SELF, portrait).outputs(portrait, portrait)
+    assert list(rows)[:2] == [COMPOSITE_ROW, MOVED_ROW]
+    levels = [int(np.abs(rows[name].astype(int) - portrait).max()) for name in list(rows)[:2]]
+    assert levels == [60, 40]
 
 
 def test_without_a_truth_there_is_no_ceiling(portrait: ImageU8) -> None:

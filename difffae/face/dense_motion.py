@@ -1,0 +1,229 @@
+"""Dense motion: what a moving head does to hair, neck, body and light outlines, learned from clips.
+
+The renderer's ball and fading neck are a guess of how a picture moves around the face mesh. A small
+network sees that guess and corrects it, as the dense motion network of the first order motion model
+corrects its affine guesses (Siarohin et al. 2019, section 3.2): it moves where the portrait is read
+from, never what is read, so nothing gets blurred. A head at rest is left exactly as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from difffae.arrays import MapF32
+from difffae.face.layers import SMALL, Layers, compose
+from difffae.face.parameters import FaceParameters, matrix
+from difffae.face.warp import Warp
+
+NUM_SEEN = 5  # composite, face's weight, person
+NUM_POSE = 12
+_NUM_OUT = 6
+_VECTOR = 9 + 9 + 2 + 1
+_REST = 0.02  # motion at which half of the correction is made [head units]
+_WHOLE = 4.0  # bias of the face's weight: untouched at first
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseMotionConfig:
+    """The network's size and how far it may go, in head units (RMS radius of the face mesh).
+
+    Attributes:
+        channels: of its first level; the second has as many, the third twice as many.
+        groups: of its normalizations.
+        reach: furthest that the head layer is read elsewhere.
+        face_reach: the same of the face layer.
+    """
+
+    channels: int = 48
+    groups: int = 8
+    reach: float = 1.0
+    face_reach: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Check that groups divide channels.
+
+        Raises:
+            ValueError: they do not.
+        """
+        if min(self.channels, self.groups) < 1 or self.channels % self.groups:
+            raise ValueError(
+                f"Got {self.channels} channels and {self.groups} groups of dense motion, but "
+                "channels must be a multiple of groups"
+            )
+
+
+class DenseMotionNetwork(nn.Module):
+    """A U-Net of three levels, 32 x 32 to 8 x 8."""
+
+    def __init__(self, config: DenseMotionConfig, size: int = 256) -> None:
+        """Build it, untrained: it corrects nothing.
+
+        Args:
+            config: its sizes.
+            size: side of the crops [px].
+        """
+        super().__init__()
+        few, many, groups = config.channels, 2 * config.channels, config.groups
+        self._config = config
+        self._size = size
+        self.enter = _block(4 * NUM_SEEN + 2 + 2 + _VECTOR, few, groups)
+        self.down = _block(few, few, groups, stride=2)
+        self.lowest = nn.Sequential(
+            _block(few, many, groups, stride=2),
+            _block(many, many, groups),
+            _block(many, many, groups),
+        )
+        self.up = _block(many + few, few, groups)
+        self.leave = _block(few + few, few, groups)
+        self.out = nn.Conv2d(few, _NUM_OUT, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(cast(Tensor, self.out.bias))
+
+    def forward(
+        self,
+        seen: Float[Tensor, "b 5 64 64"],
+        offsets: Float[Tensor, "b 2 64 64"],
+        poses: Float[Tensor, "b 2 12"],
+    ) -> Float[Tensor, "b 6 64 64"]:
+        """Correct a warp.
+
+        Returns planes: by how much the head layer is read elsewhere, x and y, then the face layer
+        [px of the crop]; what is added to the moved person's mask; what the face layer's weight is
+        multiplied by.
+
+        Args:
+            seen: the composite, the face's weight and the moved person, in [0, 1].
+            offsets: where the head layer reads, from where it shows it [px of the crop].
+            poses: of the portrait and of the face to show; see `pose_of`.
+        """
+        scale = poses[:, 1, 9][:, None, None, None]
+        offsets = offsets / scale
+        motion = offsets.square().mean((1, 2, 3), keepdim=True).sqrt()
+        share = motion / (motion + _REST)
+        axis = (torch.arange(SMALL, device=poses.device) + 0.5) * (self._size / SMALL) - 0.5
+        places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
+        places = (places - poses[:, 1, 10:, None, None]) / scale
+        small = F.avg_pool2d(torch.cat([3 * offsets, places], 1), 2)
+        vector = _motion_vector(poses)[:, :, None, None].expand(-1, -1, *small.shape[2:])
+        first = self.enter(torch.cat([F.pixel_unshuffle(seen, 2), small, vector], 1))
+        second = self.down(first)
+        middle = self.up(torch.cat([_twice(self.lowest(second)), second], 1))
+        out = F.interpolate(
+            self.out(self.leave(torch.cat([_twice(middle), first], 1))),
+            scale_factor=2,
+            mode="bilinear",
+        )
+        config, gain = self._config, scale * share
+        return torch.cat(
+            [
+                config.reach * gain * torch.tanh(out[:, :2]),
+                config.face_reach * gain * torch.tanh(out[:, 2:4]),
+                share * torch.tanh(out[:, 4:5]),
+                1 - share * torch.sigmoid(-out[:, 5:] - _WHOLE),
+            ],
+            1,
+        )
+
+    @staticmethod
+    def example_inputs() -> tuple[Tensor, Tensor, Tensor]:
+        """One frame's inputs, for compilation: a head at rest."""
+        poses = torch.zeros(1, 2, NUM_POSE)
+        poses[..., 9] = 1
+        return torch.zeros(1, NUM_SEEN, SMALL, SMALL), torch.zeros(1, 2, SMALL, SMALL), poses
+
+
+class DenseMotion:
+    """The network at work, one frame at a time.
+
+    Args:
+        network: a `DenseMotionNetwork` with its weights, or the same compiled.
+    """
+
+    def __init__(self, network: Callable[..., Any]) -> None:
+        self._network: Callable[..., Tensor] = network
+
+    def correct(
+        self, layers: Layers, warp: Warp, source: FaceParameters, target: FaceParameters
+    ) -> Warp:
+        """The warp with what the network has learned; light plays no part in it.
+
+        Args:
+            layers: the source's.
+            warp: what the renderer guesses.
+            source: the portrait's face.
+            target: the face that is shown.
+        """
+        size = warp.head_map.shape[0]
+        seen, offsets = (_batch(values) for values in what_is_seen(layers, warp))
+        poses = torch.from_numpy(np.stack([pose_of(source), pose_of(target)]))[None]
+        with torch.inference_mode():
+            said = self._network(seen, offsets, poses)[0].permute(1, 2, 0).numpy()
+        planes = cv2.resize(np.ascontiguousarray(said), (size, size))
+        return replace(
+            warp,
+            head_map=warp.head_map + planes[..., :2],
+            face_map=warp.face_map + planes[..., 2:4],
+            face_weight=warp.face_weight * planes[..., 5],
+            person_change=np.ascontiguousarray(planes[..., 4]),
+        )
+
+
+def what_is_seen(
+    layers: Layers, warp: Warp
+) -> tuple[Float32[NDArray[np.float32], "64 64 5"], Float32[NDArray[np.float32], "64 64 2"]]:
+    """What the network is shown of a warp: its composite in the portrait's light, and its offsets.
+
+    Args:
+        layers: the source's.
+        warp: as the renderer guesses it.
+    """
+    unlit = replace(warp, head_relight=None, relight=np.ones_like(warp.relight))
+    composite, person = compose(layers.small, unlit)
+    small = (SMALL, SMALL)
+    weight = cv2.resize(warp.face_weight, small, interpolation=cv2.INTER_AREA)
+    seen = np.dstack([composite * np.float32(1 / 255), weight, person])
+    positions = cv2.resize(warp.head_map, small, interpolation=cv2.INTER_AREA)
+    return seen, np.asarray(positions - grid(warp.head_map.shape[0]), np.float32)
+
+
+def grid(size: int) -> MapF32:
+    """Where the network's 64 x 64 places are in a crop of that side [px], as maps count."""
+    places = (np.arange(SMALL, dtype=np.float32) + 0.5) * np.float32(size / SMALL) - 0.5
+    return np.stack(np.meshgrid(places, places), -1)
+
+
+def pose_of(face: FaceParameters) -> Float32[NDArray[np.float32], " 12"]:
+    """Rotation matrix, scale [px per head unit] and place [px] of a face."""
+    values = [*matrix(face.rotation).ravel(), face.scale, *face.translation]
+    return np.asarray(values, np.float32)
+
+
+def _motion_vector(poses: Float[Tensor, "b 2 12"]) -> Float[Tensor, "b 21"]:
+    """Turn, the rotation to show, shift in head units and growth, all of about the same spread."""
+    (before, after), count = poses.unbind(1), len(poses)
+    turned = [pose[:, :9].reshape(count, 3, 3) for pose in (before, after)]
+    turn = turned[0] @ turned[1].transpose(1, 2) - torch.eye(3, device=poses.device)
+    shift = (after[:, 10:] - before[:, 10:]) / after[:, 9:10]
+    growth = torch.log(before[:, 9:10] / after[:, 9:10])
+    return torch.cat([2 * turn.flatten(1), after[:, :9], shift, 4 * growth], 1)
+
+
+def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(num_in, num_out, 3, stride=stride, padding=1)
+    return nn.Sequential(convolution, nn.GroupNorm(groups, num_out), nn.SiLU())
+
+
+def _twice(values: Tensor) -> Tensor:
+    return F.interpolate(values, scale_factor=2, mode="bilinear")
+
+
+def _batch(values: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))[None]

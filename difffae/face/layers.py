@@ -1,0 +1,120 @@
+"""A source's pictures, and how a warp lays them over one another: the composite of a condition."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import cv2
+import numba
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.typing import NDArray
+
+from difffae.arrays import ImageU8, MapF32, MaskF32
+from difffae.face.mouth import tint
+from difffae.face.warp import Warp, enlarge, face_box, moved_to
+
+SMALL = 64  # side of small layers [px]
+_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """A source's pictures, all of one size: it, its person's mask, what is behind; its skin."""
+
+    portrait: ImageU8
+    person: MaskF32
+    plate: ImageU8
+    skin_colour: Float32[NDArray[np.float32], " 3"]
+
+    @cached_property
+    def tint(self) -> Float32[NDArray[np.float32], "3 3"]:
+        """See `difffae.face.mouth.tint`: of the portrait's skin."""
+        return tint(self.skin_colour)
+
+    @cached_property
+    def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
+        """The portrait with the person's mask as its fourth channel: moved in one piece."""
+        return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
+
+    @cached_property
+    def small(self) -> "Layers":
+        """The same pictures at 64 x 64."""
+        return Layers(
+            portrait=_shrunk(self.portrait),
+            person=_shrunk(self.person),
+            plate=_shrunk(self.plate),
+            skin_colour=self.skin_colour,
+        )
+
+
+def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
+    """The condition's picture at the layers' own size, and the moved person's mask.
+
+    The person moves over the plate, the face lies on the person; nothing else bends.
+    """
+    size = layers.portrait.shape[0]
+    head_map = moved_to(warp.head_map, size)
+    moved = _read(layers.cut_out, head_map)
+    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
+    person = _changed(cv2.extractChannel(moved, 3) * np.float32(1 / 255), warp.person_change)
+    mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
+    box = face_box(warp.face_weight, size)
+    if box.height and box.width:
+        face = enlarge(warp, size, box)
+        weight = np.ascontiguousarray(face.face_weight)
+        lit = lit_face(layers, face)
+        mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
+    return mixed, person
+
+
+def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
+    """The moved person's mask with what is added to it."""
+    if change is None:
+        return person
+    larger = cv2.resize(change, person.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(person + larger, 0, 1)
+
+
+def _relit(head: ImageU8, warp: Warp) -> ImageU8:
+    """The moved portrait in the light to show."""
+    if warp.head_relight is None:
+        return head
+    change = cv2.resize(warp.head_relight, head.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.multiply(head, change, dtype=cv2.CV_8U), np.uint8)
+
+
+def lit_face(layers: Layers, warp: Warp) -> ImageU8:
+    """The face layer of a warp of the layers' own size: read, painted and lit."""
+    seen = _read(layers.portrait, warp.face_map)
+    relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_paint))
+    lit = np.empty_like(seen)
+    _light(lit, seen, relight, paint, layers.tint)
+    return lit
+
+
+@numba.njit(cache=True, nogil=True)
+def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
+    """Mix what is painted into what is seen of a face, light it, and round."""
+    lowest, highest = np.float32(0), np.float32(255)
+    for row in range(seen.shape[0]):
+        for column in range(seen.shape[1]):
+            for n in range(3):
+                value = np.float32(seen[row, column, n])
+                if paint[row, column, 0] > 0:
+                    value *= 1 - paint[row, column, 0]
+                    for k in range(3):
+                        value += tints[n, k] * paint[row, column, k + 1]
+                value *= relight[row, column, n]
+                out[row, column, n] = np.rint(min(max(value, lowest), highest))
+
+
+def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
+    no_map = np.empty(0, np.float32)  # the first holds both x and y
+    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(shown, image.dtype)
+
+
+def _shrunk(image: NDArray[_Pixel]) -> NDArray[_Pixel]:
+    small = cv2.resize(image, (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, image.dtype)
