@@ -76,7 +76,8 @@ def load_pipeline(
     )
     with ThreadPoolExecutor(1) as beside:  # compiling needs no Python, the face parts much of it
         compiling = beside.submit(Generator, config, networks, placement=placement)
-        parts = _load_face_parts(folder, config, hashes, _compiled(mover, placement), device)
+        motion = None if mover is None else DenseMotion(compile_dense_motion(mover, placement))
+        parts = _load_face_parts(folder, config, hashes, motion, device)
         generator = compiling.result()
     return Pipeline(
         config=config,
@@ -143,18 +144,21 @@ def load_dense_motion(config: FaceConfig, size: int, path: Path | None) -> Dense
     return DenseMotion(network.eval().requires_grad_(False))
 
 
-def _compiled(network: nn.Module | None, placement: Placement) -> DenseMotion | None:
-    """Dense motion for one frame at a time, on the CPU as the renderer is."""
-    if not isinstance(network, DenseMotionNetwork):
-        return None
+def compile_dense_motion(network: nn.Module, placement: Placement) -> TakingTurns:
+    """The network of dense motion, compiled for the CPU, where the renderer is.
+
+    Args:
+        network: a `DenseMotionNetwork` with its weights.
+        placement: how networks run.
+    """
     compiled = compile_network(
         network.eval().requires_grad_(False),
-        network.example_inputs(),
+        DenseMotionNetwork.example_inputs(),
         runtime=placement.runtime if placement.device == "cpu" else "auto",
         precision="fp32",  # it says where pixels are: in bfloat16 they are out by half of one
         num_threads=placement.num_threads,
     )
-    return DenseMotion(TakingTurns(compiled))
+    return TakingTurns(compiled)
 
 
 def _load_face_parts(

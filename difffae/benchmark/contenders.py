@@ -15,9 +15,10 @@ from difffae.benchmark import diffusionrig, liveportrait
 from difffae.benchmark.interleaved import Contender, Part
 from difffae.config import ModelConfig, read_model_config
 from difffae.describe import describe
+from difffae.face.dense_motion import DenseMotionNetwork
 from difffae.face.renderer import Condition
 from difffae.generator import Generator, Placement, SourceTokens
-from difffae.loading import find_folder
+from difffae.loading import compile_dense_motion, find_folder
 from difffae.networks import build_networks, load_networks
 from difffae.runtime.calibration_file import load_calibrations
 from difffae.runtime.network import half_type
@@ -30,8 +31,8 @@ _FRAME_NETWORKS = ("encoder", "denoiser", "decoder")
 def shipped(model: str | Path, steps: tuple[int, ...], placement: Placement) -> list[Contender]:
     """A model of this project as the product runs it, once for each number of steps.
 
-    A frame is what the networks of `difffae.generator` make of a rendered condition: 8-bit pictures
-    in, an 8-bit picture out.
+    A frame is what dense motion says of a warp, where the model has it, and what the networks of
+    `difffae.generator` make of a rendered condition: 8-bit pictures in, an 8-bit picture out.
 
     Args:
         model: a bundled model's name, or its folder.
@@ -43,18 +44,22 @@ def shipped(model: str | Path, steps: tuple[int, ...], placement: Placement) -> 
     """
     folder = find_folder(model)
     config = read_model_config(folder / "config.yaml")
+    networks = dict(load_networks(folder, config, {}))
+    mover = networks.pop("dense_motion", None)
     generator = Generator(
         config,
-        load_networks(folder, config, {}),
+        networks,
         placement=replace(placement, calibrations=load_calibrations(folder, {})),
     )
     sizes = _own_sizes(folder / "config.yaml")
     fixed = sizes["encoder"].flops + sizes["decoder"].flops
+    before = () if mover is None else (_dense_motion(mover, sizes["dense_motion"], placement),)
     return [
         Contender(
             name=f"{folder.name}, {_steps(num_steps)}",
             runtime="as shipped",
             parts=(
+                *before,
                 Part(
                     name="frame",
                     run=_frame(generator, config, num_steps),
@@ -65,6 +70,17 @@ def shipped(model: str | Path, steps: tuple[int, ...], placement: Placement) -> 
         )
         for num_steps in steps
     ]
+
+
+def _dense_motion(network: nn.Module, sizes: NetworkSizes, placement: Placement) -> Part:
+    run = compile_dense_motion(network, placement)
+    inputs = DenseMotionNetwork.example_inputs()
+    return Part(
+        name="dense motion",
+        run=lambda: run(*inputs),
+        parameters=sizes.parameters,
+        flops=sizes.flops,
+    )
 
 
 def eager(name: str, config: Path, num_steps: int) -> Contender:

@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder for the motion shards")
     parser.add_argument("--head-model", type=Path, help="head_model.safetensors", required=True)
     parser.add_argument("--config", type=Path, help="the model's YAML; default: bundled kind, 256")
-    parser.add_argument("--num-samples", type=int, default=12_000)
+    parser.add_argument("--num-samples", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--worker", default="0/1", help="K/N: make every N-th shard from the K-th (default 0/1)"

@@ -1,6 +1,7 @@
 """A tiny data set of real media, prepared once, and the command that trains on it."""
 
 import io
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from numpy.typing import NDArray
 from rich.console import Console
 
 from difffae.arrays import ImageU8, Points3
+from difffae.checkpoint import save_tensors
 from difffae.config import ModelConfig, read_model_config
 from difffae.data import motions, pairs, prepare
+from difffae.face.dense_motion import DenseMotionConfig, DenseMotionNetwork
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import PersonSegmenter
@@ -184,6 +188,21 @@ def head_model() -> FaceMeshModel:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def moving_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with dense motion of random weights."""
+    folder = Path(shutil.copytree(model_folder, tmp_path_factory.mktemp("moving") / "model"))
+    content = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    sizes = DenseMotionConfig(channels=8)
+    content["model"]["face"] = {"dense_motion": {"channels": sizes.channels}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(content), "utf-8")
+    torch.manual_seed(3)
+    network = DenseMotionNetwork(sizes)
+    torch.nn.init.normal_(network.out.weight, std=0.1)
+    save_tensors(folder / "dense_motion.safetensors", network.state_dict(), {})
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import pytest
 
 from difffae.config import ModelConfig, read_model_config
 from difffae.face.config import FaceConfig
+from difffae.face.dense_motion import DenseMotionConfig
 from difffae.model.autoencoder import AutoencoderConfig
 from difffae.model.denoiser import DenoiserConfig
 from difffae.model.first_stage import FirstStageConfig
@@ -165,3 +166,8 @@ def test_a_mismatch_in_a_file_is_said_with_the_files_name(tmp_path: Path) -> Non
     path.write_text("model: {denoiser: {latent_size: 64}}", "utf-8")
     with pytest.raises(ValueError, match=r"model\.yaml is not a model configuration: denoiser"):
         read_model_config(path)
+
+
+def test_on_black_there_is_nothing_around_the_face_to_be_moved() -> None:
+    with pytest.raises(ValueError, match="leave dense_motion out"):
+        FaceConfig(background="black", dense_motion=DenseMotionConfig())

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
 
 from difffae.arrays import ImageU8
 from difffae.checkpoint import WeightsError, save_tensors
@@ -17,21 +15,11 @@ from difffae.face.dense_motion import DenseMotionConfig, DenseMotionNetwork
 from difffae.loading import load_dense_motion, load_pipeline
 from difffae.pipeline import Pipeline
 
-SIZES = DenseMotionConfig(channels=8)
-
 
 @pytest.fixture
-def folder(model_folder: Path, tmp_path: Path) -> Path:
-    """A model's folder with dense motion of random weights."""
-    copy = Path(shutil.copytree(model_folder, tmp_path / "moving"))
-    content = yaml.safe_load((copy / "config.yaml").read_text("utf-8"))
-    content["model"]["face"] = {"dense_motion": {"channels": SIZES.channels}}
-    (copy / "config.yaml").write_text(yaml.safe_dump(content), "utf-8")
-    torch.manual_seed(3)
-    network = DenseMotionNetwork(SIZES)
-    torch.nn.init.normal_(network.out.weight, std=0.1)
-    save_tensors(copy / "dense_motion.safetensors", network.state_dict(), {})
-    return copy
+def folder(moving_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a model's folder with dense motion, to be damaged."""
+    return Path(shutil.copytree(moving_folder, tmp_path / "mine"))
 
 
 def composites(

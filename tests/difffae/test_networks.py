@@ -9,6 +9,8 @@ import torch
 
 from difffae.checkpoint import WeightsError, load_tensors
 from difffae.config import ModelConfig, read_model_config
+from difffae.face.config import FaceConfig
+from difffae.face.dense_motion import DenseMotionConfig
 from difffae.face.licensed import LicensedFileError
 from difffae.generator import Generator, Placement
 from difffae.model.autoencoder import Decoder, Encoder
@@ -55,6 +57,13 @@ def test_a_model_has_a_weight_file_for_each_network(paper: ModelConfig) -> None:
     assert set(build_networks(paper)) == names
     licensed = replace(paper, identity=replace(paper.identity, kind="arcface"))
     assert set(build_networks(licensed)) == names - {"identity_encoder"}
+
+
+def test_dense_motion_is_a_weight_file_where_the_configuration_has_it(paper: ModelConfig) -> None:
+    face = FaceConfig(dense_motion=DenseMotionConfig(channels=8))
+    assert set(build_networks(replace(paper, face=face))) - set(build_networks(paper)) == {
+        "dense_motion"
+    }
 
 
 def test_arcface_without_a_file_is_refused(paper: ModelConfig) -> None:

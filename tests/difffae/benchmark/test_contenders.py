@@ -25,6 +25,16 @@ def test_a_shipped_models_frame_is_a_picture_and_counts_every_step(model_folder:
     assert [one.name, two.name] == [f"{model_folder.name}, 1 step", f"{model_folder.name}, 2 steps"]
 
 
+def test_dense_motion_is_part_of_a_frame_and_counted(moving_folder: Path) -> None:
+    (contender,) = shipped(moving_folder, (1,), Placement(runtime="eager"))
+    networks = {each.name: each for each in describe(moving_folder / "config.yaml").networks}
+    motion, _ = contender.parts
+    assert (motion.name, motion.times_a_frame) == ("dense motion", 1)
+    assert motion.flops == networks["dense_motion"].flops > 10**6
+    assert motion.parameters == networks["dense_motion"].parameters
+    assert isinstance(motion.run(), torch.Tensor)
+
+
 def test_an_eager_model_times_one_step_and_says_how_often_a_frame_runs_it(
     repository: Path,
 ) -> None:
