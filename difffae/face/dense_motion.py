@@ -28,6 +28,7 @@ NUM_POSE = 12
 _NUM_OUT = 6
 _VECTOR = 9 + 9 + 2 + 1
 _REST = 0.02  # motion at which half of the correction is made [head units]
+_BORDER = 5  # width of where the face layer may give way [px of 64]
 _WHOLE = 4.0  # bias of the face's weight: untouched at first
 
 
@@ -127,7 +128,7 @@ class DenseMotionNetwork(nn.Module):
                 config.reach * gain * torch.tanh(out[:, :2]),
                 config.face_reach * gain * torch.tanh(out[:, 2:4]),
                 share * torch.tanh(out[:, 4:5]),
-                1 - share * torch.sigmoid(-out[:, 5:] - _WHOLE),
+                1 - share * _border(seen[:, 3:4]) * torch.sigmoid(-out[:, 5:] - _WHOLE),
             ],
             1,
         )
@@ -210,10 +211,17 @@ def _motion_vector(poses: Float[Tensor, "b 2 12"]) -> Float[Tensor, "b 21"]:
     """Turn, the rotation to show, shift in head units and growth, all of about the same spread."""
     (before, after), count = poses.unbind(1), len(poses)
     turned = [pose[:, :9].reshape(count, 3, 3) for pose in (before, after)]
-    turn = turned[0] @ turned[1].transpose(1, 2) - torch.eye(3, device=poses.device)
+    turn = (turned[0][:, :, None] * turned[1][:, None]).sum(-1)  # the first times the second's T
+    turn = turn - torch.eye(3, device=poses.device)
     shift = (after[:, 10:] - before[:, 10:]) / after[:, 9:10]
     growth = torch.log(before[:, 9:10] / after[:, 9:10])
     return torch.cat([2 * turn.flatten(1), after[:, :9], shift, 4 * growth], 1)
+
+
+def _border(weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """1 where the face layer ends, 0 inside: eyes and mouth are never seen through."""
+    inside = -F.max_pool2d(-weight, _BORDER, stride=1, padding=_BORDER // 2)
+    return 1 - F.avg_pool2d(inside, _BORDER, stride=1, padding=_BORDER // 2)
 
 
 def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequential:

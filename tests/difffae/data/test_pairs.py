@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from difffae.config import read_model_config
 from difffae.data import pairs as module
 from difffae.data.pairs import Pair, PairMaker, PairsConfig
 from difffae.data.shards import ShardReader, encode_jpeg
-from difffae.face.config import FaceConfig
 from difffae.face.identity import five_points
 from difffae.face.mediapipe import MediaPipeTracker
 from difffae.face.rig import Rig
-from difffae.loading import load_rig
+from difffae.loading import load_dense_motion, load_rig
 
 PLAIN = PairsConfig(max_zoom=1.0, colour_jitter=0.0)
 
@@ -34,8 +34,13 @@ class Run(Protocol):
 
 @pytest.fixture(scope="session")
 def rig(tiny_run: Run) -> Rig:
-    path = tiny_run.folder / "head_model" / "head_model.safetensors"
-    return load_rig(FaceConfig(), 256, path)
+    """The rig that the tiny run's pairs were made with."""
+    head_model, dense_motion = (
+        tiny_run.folder / name / f"{name}.safetensors" for name in ("head_model", "dense_motion")
+    )
+    face = read_model_config(tiny_run.config).face
+    motion = load_dense_motion(face, 256, dense_motion)
+    return load_rig(face, 256, head_model, dense_motion=motion)
 
 
 def maker(run: Run, rig: Rig, config: PairsConfig) -> PairMaker:
