@@ -155,7 +155,7 @@ def compile_dense_motion(network: nn.Module, placement: Placement) -> TakingTurn
         network.eval().requires_grad_(False),
         DenseMotionNetwork.example_inputs(),
         runtime=placement.runtime if placement.device == "cpu" else "auto",
-        precision="fp32",  # it says where pixels are: in bfloat16 they are out by half of one
+        precision="fp32" if placement.precision == "fp32" else "auto",
         num_threads=placement.num_threads,
     )
     return TakingTurns(compiled)

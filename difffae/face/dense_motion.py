@@ -8,6 +8,7 @@ from, never what is read, so nothing gets blurred. A head at rest is left exactl
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, cast
 
 import cv2
@@ -18,7 +19,7 @@ from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difffae.arrays import MapF32
+from difffae.arrays import MapF32, ShadingF32
 from difffae.face.layers import SMALL, Layers, compose
 from difffae.face.parameters import FaceParameters, matrix
 from difffae.face.warp import Warp
@@ -166,14 +167,14 @@ class DenseMotion:
         seen, offsets = (_batch(values) for values in what_is_seen(layers, warp))
         poses = torch.from_numpy(np.stack([pose_of(source), pose_of(target)]))[None]
         with torch.inference_mode():
-            said = self._network(seen, offsets, poses)[0].permute(1, 2, 0).numpy()
-        planes = cv2.resize(np.ascontiguousarray(said), (size, size))
+            said = self._network(seen, offsets, poses)[0].numpy()
+        head, face = (_enlarged(np.stack([said[k], said[k + 1]], -1), size) for k in (0, 2))
         return replace(
             warp,
-            head_map=warp.head_map + planes[..., :2],
-            face_map=warp.face_map + planes[..., 2:4],
-            face_weight=warp.face_weight * planes[..., 5],
-            person_change=np.ascontiguousarray(planes[..., 4]),
+            head_map=cv2.add(warp.head_map, head, dst=head),
+            face_map=cv2.add(warp.face_map, face, dst=face),
+            face_weight=cv2.multiply(warp.face_weight, _enlarged(said[5], size)),
+            person_change=_enlarged(said[4], size),
         )
 
 
@@ -186,15 +187,39 @@ def what_is_seen(
         layers: the source's.
         warp: as the renderer guesses it.
     """
-    unlit = replace(warp, head_relight=None, relight=np.ones_like(warp.relight))
-    composite, person = compose(layers.small, unlit)
+    composite, person = compose(layers.small, _small(warp))
     small = (SMALL, SMALL)
     weight = cv2.resize(warp.face_weight, small, interpolation=cv2.INTER_AREA)
     seen = np.dstack([composite * np.float32(1 / 255), weight, person])
     positions = cv2.resize(warp.head_map, small, interpolation=cv2.INTER_AREA)
-    return seen, np.asarray(positions - grid(warp.head_map.shape[0]), np.float32)
+    return seen, positions - grid(warp.head_map.shape[0])
 
 
+def _small(warp: Warp) -> Warp:
+    """The same warp at 64 x 64, in the portrait's light.
+
+    The face map says nothing outside the face: it is read at one pixel, not between four.
+    """
+    size, shrink = (SMALL, SMALL), SMALL / warp.head_map.shape[0]
+    face_map = cv2.resize(warp.face_map, size, interpolation=cv2.INTER_NEAREST)
+    positions = (cv2.resize(warp.head_map, size), face_map)
+    head, face = (np.asarray(at * shrink + (shrink - 1) / 2, np.float32) for at in positions)
+    return Warp(
+        head_map=head,
+        face_map=face,
+        face_weight=np.asarray(cv2.resize(warp.face_weight, size), np.float32),
+        inside_mask=np.asarray(cv2.resize(warp.inside_mask, size), np.float32),
+        mouth_paint=np.asarray(cv2.resize(warp.mouth_paint, size), np.float32),
+        relight=_no_relight(),
+    )
+
+
+@cache
+def _no_relight() -> ShadingF32:
+    return np.ones((SMALL, SMALL, 3), np.float32)
+
+
+@cache
 def grid(size: int) -> MapF32:
     """Where the network's 64 x 64 places are in a crop of that side [px], as maps count."""
     places = (np.arange(SMALL, dtype=np.float32) + 0.5) * np.float32(size / SMALL) - 0.5
@@ -231,6 +256,10 @@ def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequen
 
 def _twice(values: Tensor) -> Tensor:
     return F.interpolate(values, scale_factor=2, mode="bilinear")
+
+
+def _enlarged(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, (size, size)), np.float32)
 
 
 def _batch(values: NDArray[np.float32]) -> Tensor:
