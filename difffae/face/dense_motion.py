@@ -171,9 +171,9 @@ class DenseMotion:
         head, face = (_enlarged(np.stack([said[k], said[k + 1]], -1), size) for k in (0, 2))
         return replace(
             warp,
-            head_map=cv2.add(warp.head_map, head, dst=head),
-            face_map=cv2.add(warp.face_map, face, dst=face),
-            face_weight=cv2.multiply(warp.face_weight, _enlarged(said[5], size)),
+            head_map=warp.head_map + head,
+            face_map=warp.face_map + face,
+            face_weight=warp.face_weight * _enlarged(said[5], size),
             person_change=_enlarged(said[4], size),
         )
 

@@ -73,7 +73,7 @@ def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
     if change is None:
         return person
     larger = cv2.resize(change, person.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.clip(cv2.add(person, larger, dst=larger), 0, 1, out=larger)
+    return np.asarray(np.clip(person + larger, 0, 1), np.float32)
 
 
 def _relit(head: ImageU8, warp: Warp) -> ImageU8:
