@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8
 from difffae.config import read_model_config
 from difffae.data.pairs import PairMaker, PairsConfig, Picture
-from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
+from difffae.data.shards import ShardReader, contents_of, encode_jpeg, write_shard
 from difffae.face.config import FaceConfig
 from difffae.face.dense_motion import pose_of, what_is_seen
 from difffae.face.facemesh_rig import FaceMeshRig
@@ -86,9 +86,7 @@ def write_motions(
         motion_sample(*maker.clip_pictures(np.random.default_rng((seed, index))), rig)
         for index in samples
     ]
-    pictures = {name: [blobs[name] for blobs, _ in made] for name in made[0][0]}
-    arrays = {name: np.stack([rows[name] for _, rows in made]) for name in made[0][1]}
-    write_shard(path, ShardContents(pictures=pictures, arrays=arrays, labels={}))
+    write_shard(path, contents_of(made))
     log.info("%s", path)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
 from difffae.config import read_model_config
 from difffae.data.frame_choice import Signals, choose_frames, face_signals, usual_change
-from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
+from difffae.data.shards import ShardReader, contents_of, encode_jpeg, write_shard
 from difffae.face.config import FaceConfig
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.identity import five_points
@@ -270,10 +270,7 @@ def write_pairs(maker: PairMaker, output: Path, shards: range) -> None:
             continue
         start = shard * PAIRS_PER_SHARD
         stop = min(start + PAIRS_PER_SHARD, maker.num_pairs)
-        samples = [_encoded(maker.make(index)) for index in range(start, stop)]
-        pictures = {name: [blobs[name] for blobs, _ in samples] for name in samples[0][0]}
-        arrays = {name: np.stack([rows[name] for _, rows in samples]) for name in samples[0][1]}
-        write_shard(path, ShardContents(pictures=pictures, arrays=arrays, labels={}))
+        write_shard(path, contents_of([_encoded(maker.make(i)) for i in range(start, stop)]))
         log.info("%s", path)
 
 

@@ -56,6 +56,18 @@ class ShardContents:
     labels: Mapping[str, Sequence[str]]
 
 
+def contents_of(
+    samples: Sequence[tuple[Mapping[str, bytes], Mapping[str, NDArray[Any]]]],
+) -> ShardContents:
+    """Samples without labels, each its JPEGs and its rows of arrays, as one shard's contents."""
+    blobs, rows = samples[0]
+    return ShardContents(
+        pictures={name: [each[name] for each, _ in samples] for name in blobs},
+        arrays={name: np.stack([each[name] for _, each in samples]) for name in rows},
+        labels={},
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """One sample as it is stored: encoded pictures and rows of arrays."""

@@ -110,10 +110,8 @@ class DenseMotionNetwork(nn.Module):
         offsets = offsets / scale
         motion = offsets.square().mean((1, 2, 3), keepdim=True).sqrt()
         share = motion / (motion + _REST)
-        axis = (torch.arange(SMALL, device=poses.device) + 0.5) * (self._size / SMALL) - 0.5
-        places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
-        places = (places - poses[:, 1, 10:, None, None]) / scale
-        small = F.avg_pool2d(torch.cat([3 * offsets, places], 1), 2)
+        at = (places(self._size, poses.device) - poses[:, 1, 10:, None, None]) / scale
+        small = F.avg_pool2d(torch.cat([3 * offsets, at], 1), 2)
         vector = _motion_vector(poses)[:, :, None, None].expand(-1, -1, *small.shape[2:])
         first = self.enter(torch.cat([F.pixel_unshuffle(seen, 2), small, vector], 1))
         second = self.down(first)
@@ -219,11 +217,16 @@ def _no_relight() -> ShadingF32:
     return np.ones((SMALL, SMALL, 3), np.float32)
 
 
+def places(size: int, device: torch.device | None = None) -> Float[Tensor, "2 64 64"]:
+    """Where the network's 64 x 64 places are in a crop of that side, x and y as maps count [px]."""
+    axis = (torch.arange(SMALL, device=device) + 0.5) * (size / SMALL) - 0.5
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
+
+
 @cache
 def grid(size: int) -> MapF32:
-    """Where the network's 64 x 64 places are in a crop of that side [px], as maps count."""
-    places = (np.arange(SMALL, dtype=np.float32) + 0.5) * np.float32(size / SMALL) - 0.5
-    return np.stack(np.meshgrid(places, places), -1)
+    """The same as a map."""
+    return np.ascontiguousarray(places(size).permute(1, 2, 0).numpy())
 
 
 def pose_of(face: FaceParameters) -> Float32[NDArray[np.float32], " 12"]:

@@ -1,6 +1,7 @@
 """The face rig that ships: MediaPipe's mesh, a linear head model, the portrait's own texture."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -49,9 +50,8 @@ class FaceMeshRig:
             background=config.background,
             dense_motion=dense_motion,
         )
-        self._plain = self
-        if dense_motion is not None:
-            self._plain = FaceMeshRig(head_model, config, size)
+        self._is_plain = dense_motion is None
+        self._config, self._size = config, size
 
     @property
     def expression_spread(self) -> Vector:
@@ -79,7 +79,11 @@ class FaceMeshRig:
 
     def without_networks(self) -> "FaceMeshRig":
         """See `Rig.without_networks`: the same without dense motion."""
-        return self._plain
+        return self if self._is_plain else self._without_dense_motion
+
+    @cached_property
+    def _without_dense_motion(self) -> "FaceMeshRig":
+        return FaceMeshRig(self.head_model, self._config, self._size)
 
     def eye_openings(self, parameters: FaceParameters) -> EyeOpenings:
         """See `Rig.eye_openings`."""

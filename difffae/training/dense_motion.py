@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from difffae.arrays import Images
 from difffae.data.shards import ShardReader
-from difffae.face.dense_motion import DenseMotionNetwork, grid
-from difffae.metrics.perceptual import FeatureDistance, load_feature_distance
+from difffae.face.dense_motion import DenseMotionNetwork, places
 from difffae.training.config import Config
-from difffae.training.pictures import sheet
+from difffae.training.pictures import PictureLoss, sheet
 
 _PICTURES = ("source", "target", "plate", "composite", "masks")
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1, -1, 1, 1], np.float32)  # of a rotation matrix's entries
 _POOLED = 4  # side of the squares whose means are compared too
-_LEVELS = 2.0  # other stages count levels from -1 to 1
 _GRID_SAMPLES = 8
 
 
@@ -36,10 +34,7 @@ class DenseMotionStage:
         self._reader = ShardReader(config.training.motions, "motions")
         self.dense_motion = DenseMotionNetwork(sizes, self._size)
         self.modules = nn.ModuleDict({"dense_motion": self.dense_motion})
-        self._losses = config.training.loss
-        self.features: FeatureDistance | None = None
-        if self._losses.feature_weights is not None:
-            self.features = load_feature_distance(self._losses.feature_weights)
+        self.picture_loss = PictureLoss(config.training.loss)
         rows = np.linspace(0, len(self._reader) - 1, _GRID_SAMPLES).astype(np.int64)
         self._grid = self._samples(rows)
 
@@ -63,20 +58,12 @@ class DenseMotionStage:
         With feature weights, their feature distance too.
         """
         del step
-        image, target = moved(batch, self._said(batch), self._size), batch["target"]
-        error = image - target
-        plain = error.abs().mean()
-        coarse = F.avg_pool2d(error, _POOLED).abs().mean()
+        after = moved(batch, self._said(batch), self._size)
+        image, target = 2 * after - 1, 2 * batch["target"] - 1
+        loss, shown = self.picture_loss(image, target)
+        coarse = F.avg_pool2d(image - target, _POOLED).abs().mean()
         slopes = (_slopes(image) - _slopes(target)).abs().mean()
-        mse = error.detach().square().mean((1, 2, 3)).clamp_min(1e-6)
-        shown = {"l1": plain.detach(), "slopes": slopes.detach(), "psnr": _psnr(mse).mean()}
-        loss = _LEVELS * (plain + coarse + slopes)
-        if self.features is not None:
-            some = max(1, round(len(image) * self._losses.feature_share))
-            distance = self.features(2 * image[:some] - 1, 2 * target[:some] - 1).mean()
-            loss = loss + self._losses.feature * distance
-            shown["feature"] = distance.detach()
-        return loss, shown
+        return loss + coarse + slopes, {**shown, "slopes": slopes.detach()}
 
     def sample_grid(self) -> NDArray[np.uint8]:
         """Source, target, the uncorrected picture, the corrected one, and how far it was moved."""
@@ -122,8 +109,7 @@ def moved(
     source, masks = batch["source"], batch["masks"]
     head, face, person, kept = torch.split(said, [2, 2, 1, 1], 1)
     side = source.shape[-1]
-    places = torch.from_numpy(grid(size)).permute(2, 0, 1).to(source)
-    positions = _to_side(places + batch["offsets"] + head, side)
+    positions = _to_side(places(size, source.device) + batch["offsets"] + head, side)
     read = _read(torch.cat([source, masks[:, :1]], 1), positions, size)
     matte = (read[:, 3:] + _to_side(person, side)).clamp(0, 1)
     around = matte * read[:, :3] + (1 - matte) * batch["plate"]
@@ -170,7 +156,3 @@ def _to_side(values: Tensor, side: int) -> Tensor:
 def _slopes(image: Images) -> Float[Tensor, "b 6 h-1 w-1"]:
     inner = image[..., :-1, :-1]
     return torch.cat([image[..., 1:, :-1] - inner, image[..., :-1, 1:] - inner], 1)
-
-
-def _psnr(mse: Tensor) -> Tensor:
-    return -10 * torch.log10(mse)
