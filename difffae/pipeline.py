@@ -29,7 +29,7 @@ from difffae.face.rig import Rig, Sighting
 from difffae.face.scene import Scene
 from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import full_layers
-from difffae.face.tracker import FaceNotFoundError, Tracker, pick_face
+from difffae.face.tracker import FaceNotFoundError, Tracker, measure, pick_face
 from difffae.generator import Generator, Sampling
 from difffae.hidden import HiddenRegions, hide_in_condition
 from difffae.paste_back import lay_into, paste_back
@@ -88,7 +88,7 @@ class Pipeline:
         box = portrait_box(points, *image.shape[:2])
         size = self.config.image_size
         patch = crop(image, box, size)
-        points = self._refined(patch, box.to_crop(points, size))
+        points = measure(self._tracker, patch, box.to_crop(points, size))
         sighting = Sighting(image=patch, points=points)
         source_face = self.rig.take_apart(sighting, self._segmenter.segment(patch))
         aligned = align_face(patch, five_points(points))
@@ -155,7 +155,7 @@ class Pipeline:
         points = self._tracker.track(frame, state.motion.points)
         if points is None:
             raise FaceNotFoundError("no face in the reference frame: take another one")
-        sighting = Sighting(image=frame, points=points)
+        sighting = Sighting(image=frame, points=measure(self._tracker, frame, points))
         fresh = take_reference(sighting, self._stage(source), self.rig)
         return replace(state, motion=replace(fresh, points=state.motion.points))
 
@@ -248,13 +248,19 @@ class Pipeline:
         return neutral(self.donor(source))
 
     def sight(self, frame: ImageU8, state: StreamState) -> Sighting | None:
-        """Where the stream's face is in this frame; None where it shows none, or another's."""
+        """Where the stream's face is in this frame; None where it shows none, or another's.
+
+        A frame that later ones are measured from is looked at more than once.
+        """
         previous = state.motion.points
         points = self._tracker.track(frame, previous)
         if points is None:
             return None
-        is_known = is_same_person(points, previous, state.company, state.motion.num_lost)
-        return Sighting(image=frame, points=points) if is_known else None
+        if not is_same_person(points, previous, state.company, state.motion.num_lost):
+            return None
+        if state.motion.reference is None:
+            points = measure(self._tracker, frame, points)
+        return Sighting(image=frame, points=points)
 
     def look_around(self, frame: ImageU8, state: StreamState) -> StreamState:
         """Note who else is in the frame just processed, now and then; faces far off are missed."""
@@ -355,11 +361,6 @@ class Pipeline:
             width=width,
             crop_size=self.config.image_size,
         )
-
-    def _refined(self, patch: ImageU8, points: Points3) -> Points3:
-        """Track once more in the crop, as drivers are; keep the first answer where that fails."""
-        again = self._tracker.track(patch, points)
-        return points if again is None else again
 
 
 def _regions(controls: Controls) -> Regions:
