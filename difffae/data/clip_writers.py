@@ -114,8 +114,8 @@ class FrameShard:
 class ShardWriter:
     """Writes a clip as a shard of frames with their mesh points and masks.
 
-    Points that are not given are tracked, in every `stride`-th frame; frames without a face are
-    left out.
+    Points that are not given are tracked and measured, in every `stride`-th frame; frames without
+    a face are left out.
     """
 
     def __init__(self, path: Path, person: str, clip: str, stride: int, tools: FaceTools) -> None:
@@ -130,6 +130,8 @@ class ShardWriter:
             if number % self._stride:
                 return
             points = self._previous = self._tracker.track(image, self._previous)
+            if points is not None:
+                points = measure(self._tracker, image, points)
         if points is not None:
             self._shard.add(number, image, points)
 
