@@ -25,6 +25,7 @@ from difffae.data.shards import (
 )
 from difffae.data.video import FRAME_RATE_HZ
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
+from difffae.face.tracker import measure
 
 ClipForm = Literal["shards", "mp4", "png"]
 _CRF = "12"  # x264's quality: hardly told from the source

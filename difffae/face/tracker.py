@@ -12,6 +12,7 @@ _LOOKS = (
     *((1.0, -0.02, 0.02), (1.0, 0.02, -0.02)),
     *((1.06, -0.02, -0.02), (1.06, 0.02, 0.02)),
 )  # of `measure`: size, and shift to the right and down [sizes of the tracker's input]
+NUM_LOOKS = len(_LOOKS)
 
 
 class FaceNotFoundError(ValueError):
