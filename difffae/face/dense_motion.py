@@ -30,6 +30,7 @@ _NUM_OUT = 6
 _VECTOR = 9 + 9 + 2 + 1
 _REST = 0.02  # motion at which half of the correction is made [head units]
 _BORDER = 5  # width of where the face layer may give way [px of 64]
+_BESIDE = 9  # width of what is looked at to tell whether a person is near [px of 64]
 _WHOLE = 4.0  # bias of the face's weight: untouched at first
 
 
@@ -126,7 +127,7 @@ class DenseMotionNetwork(nn.Module):
             [
                 config.reach * gain * torch.tanh(out[:, :2]),
                 config.face_reach * gain * torch.tanh(out[:, 2:4]),
-                share * torch.tanh(out[:, 4:5]),
+                share * _near(seen[:, 4:5]) * torch.tanh(out[:, 4:5]),
                 1 - share * _border(seen[:, 3:4]) * torch.sigmoid(-out[:, 5:] - _WHOLE),
             ],
             1,
@@ -250,6 +251,12 @@ def _border(weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """1 where the face layer ends, 0 inside: eyes and mouth are never seen through."""
     inside = -F.max_pool2d(-weight, _BORDER, stride=1, padding=_BORDER // 2)
     return 1 - F.avg_pool2d(inside, _BORDER, stride=1, padding=_BORDER // 2)
+
+
+def _near(person: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """1 on the person and beside it, 0 where what is behind is seen alone and stays still."""
+    wider = F.max_pool2d(person, _BESIDE, stride=1, padding=_BESIDE // 2)
+    return F.avg_pool2d(wider, _BORDER, stride=1, padding=_BORDER // 2)
 
 
 def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequential:
