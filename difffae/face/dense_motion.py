@@ -250,13 +250,17 @@ def _motion_vector(poses: Float[Tensor, "b 2 12"]) -> Float[Tensor, "b 21"]:
 def _border(weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """1 where the face layer ends, 0 inside: eyes and mouth are never seen through."""
     inside = -F.max_pool2d(-weight, _BORDER, stride=1, padding=_BORDER // 2)
-    return 1 - F.avg_pool2d(inside, _BORDER, stride=1, padding=_BORDER // 2)
+    return 1 - _softened(inside)
 
 
 def _near(person: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """1 on the person and beside it, 0 where what is behind is seen alone and stays still."""
     wider = F.max_pool2d(person, _BESIDE, stride=1, padding=_BESIDE // 2)
-    return F.avg_pool2d(wider, _BORDER, stride=1, padding=_BORDER // 2)
+    return _softened(wider)
+
+
+def _softened(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    return F.avg_pool2d(mask, _BORDER, stride=1, padding=_BORDER // 2)
 
 
 def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequential:

@@ -108,6 +108,14 @@ def test_the_face_gives_way_near_its_border_alone() -> None:
     assert (weight[17:20, 30] < weight[18:21, 30]).all()
 
 
+def test_what_is_behind_the_person_stays_behind() -> None:
+    seen, offsets, poses = some_inputs(motion=20)
+    seen[:, 4, :, 20:] = 0
+    changed = shaken(DenseMotionConfig())(seen, offsets, poses)[:, 4]
+    assert changed[..., 20 + 8 :].abs().max() == 0
+    assert changed[..., :20].abs().max() > 0.1
+
+
 def test_heads_of_any_size_are_moved_by_the_same_share_of_it() -> None:
     network = shaken(DenseMotionConfig(channels=16), spread=0.1)
     half = DenseMotionNetwork(DenseMotionConfig(channels=16), SIZE // 2)
