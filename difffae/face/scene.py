@@ -11,7 +11,7 @@ from difffae.arrays import ImageU8, MaskF32, MaskU8
 from difffae.face.crop import CropBox, crop
 from difffae.face.layers import Layers
 from difffae.face.matting import foreground_colours, refine_matte
-from difffae.face.surroundings import background_plate
+from difffae.face.plate import background_plate
 
 Colour = Float32[NDArray[np.float32], " 3"]
 

@@ -14,11 +14,12 @@ from difffae.face.lighting import estimate_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import skin_colour
 from difffae.face.normals import vertex_normals
-from difffae.face.surroundings import background_plate
+from difffae.face.plate import background_plate, enlarged_plate
 
 LARGEST_LAYER_PX = 1024  # a crop larger than this is composed at this size
 _FACING = -0.35  # normals' z under which skin is seen well enough to judge its light
 _SKIN_BLUR_PX = 1.5
+_NOBODY, _SOMEBODY = 0.05, 0.45  # of a segmentation: doubtful hair is hair, else it fades away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +56,17 @@ def build_source_face(
 
 def source_layers(image: ImageU8, points: Points3, person: MaskF32) -> Layers:
     """A crop's layers: itself, the person's mask, what may lie behind the person."""
+    firm = np.clip((person - _NOBODY) / (_SOMEBODY - _NOBODY), 0, 1).astype(np.float32)
     return Layers(
         portrait=image,
-        person=person,
-        plate=background_plate(image, person),
+        person=firm,
+        plate=background_plate(image, firm),
         skin_colour=skin_colour(image, points),
     )
 
 
 def full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
-    """The crop's layers at its own resolution; masks are enlarged, the plate is made anew."""
+    """The crop's layers at its own resolution; masks and what the plate guesses are enlarged."""
     size = min(round(box.size), LARGEST_LAYER_PX)
     if size == small.portrait.shape[0]:
         return small
@@ -72,7 +74,7 @@ def full_layers(image: ImageU8, box: CropBox, small: Layers) -> Layers:
     person = np.clip(
         cv2.resize(small.person, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1
     ).astype(np.float32)
-    plate = background_plate(portrait, person)
+    plate = enlarged_plate(small.plate, portrait, person)
     return Layers(portrait=portrait, person=person, plate=plate, skin_colour=small.skin_colour)
 
 

@@ -10,11 +10,9 @@ import cv2
 import numba
 import numpy as np
 
-from difffae.arrays import ImageU8, MapF32, MaskF32, Points2
+from difffae.arrays import MapF32, Points2
 from difffae.face.parameters import FaceParameters, matrix
 
-PLATE_SHRINK = 4  # the hole is filled at a quarter of the size: what lies behind is guessed anyway
-_HOLE_SHARE = 0.05  # of the side: how much wider than the person the hole is, and its soft border
 _BORDER_SHRINK = 4  # the correction around the face is smooth: a quarter of the size is enough
 
 
@@ -106,19 +104,6 @@ def _read_between(positions: MapF32, at: Points2) -> Points2:
     upper = (1 - x) * positions[row, column] + x * positions[row, column + 1]
     lower = (1 - x) * positions[row + 1, column] + x * positions[row + 1, column + 1]
     return np.asarray((1 - y) * upper + y * lower, np.float32)
-
-
-def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
-    """The picture with the person painted out from the surroundings: once per source."""
-    height, width = image.shape[:2]
-    small = (max(width // PLATE_SHRINK, 1), max(height // PLATE_SHRINK, 1))
-    reach = max(3, round(_HOLE_SHARE * max(height, width)))
-    hole = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((reach, reach), np.uint8))
-    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    shrunk_hole = cv2.resize(hole, small, interpolation=cv2.INTER_NEAREST)
-    filled = cv2.resize(cv2.inpaint(shrunk, shrunk_hole, 3, cv2.INPAINT_TELEA), (width, height))
-    soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), reach / 6)[..., None]
-    return np.rint(image * (1 - soft) + filled * soft).astype(np.uint8)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difffae.arrays import MapF32, MaskF32
+from difffae.arrays import MapF32
 from difffae.face.parameters import FaceParameters
 from difffae.face.surroundings import (
     SurroundingsConfig,
-    background_plate,
     follow_border,
     head_map,
 )
@@ -120,33 +119,6 @@ def test_a_border_already_met_is_left_alone() -> None:
     positions = identity_map()
     same = follow_border(positions, at, at, reach=9.0)
     np.testing.assert_allclose(same, positions, atol=1e-3)
-
-
-@pytest.fixture
-def person() -> MaskF32:
-    mask = np.zeros((SIZE, SIZE), np.float32)
-    mask[40:, 36:60] = 1
-    return mask
-
-
-def test_the_person_is_painted_out_of_the_plate(person: MaskF32) -> None:
-    image = np.full((SIZE, SIZE, 3), (30, 90, 160), np.uint8)
-    image[person > 0] = (240, 200, 180)
-    plate = background_plate(image, person)
-    np.testing.assert_allclose(plate.astype(int), np.full_like(image, (30, 90, 160)), atol=3)
-
-
-def test_the_plate_keeps_pixels_away_from_the_person(person: MaskF32) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    plate = background_plate(image, person)
-    np.testing.assert_array_equal(plate[:20], image[:20])
-    np.testing.assert_array_equal(plate[:, :15], image[:, :15])
-
-
-def test_a_plate_without_a_person_is_the_picture() -> None:
-    image = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    plate = background_plate(image, np.zeros((SIZE, SIZE), np.float32))
-    np.testing.assert_array_equal(plate, image)
 
 
 def test_a_head_that_moves_far_bends_a_longer_neck() -> None:

@@ -1,0 +1,280 @@
+"""What may lie behind: a hole in a picture filled with patches of what is around it.
+
+On a small picture the hole is filled from its border inwards, where lines run into it first, each
+time with the patch that fits best (Criminisi, Pérez and Toyama 2004, doi 10.1109/TIP.2004.833105).
+On larger ones every patch over the hole looks for one that is more like it (PatchMatch, Barnes et
+al. 2009, doi 10.1145/1531326.1531330), and each pixel becomes the mean of what the patches over it
+say (Wexler, Shechtman and Irani 2007, doi 10.1109/TPAMI.2007.60). The same picture is always
+filled alike.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numba
+import numpy as np
+from jaxtyping import Int32
+from numpy.typing import NDArray
+
+from difffae.arrays import ImageU8, MaskF32, MaskU8, ShadingF32
+
+_RADIUS = 3  # of patches [px]
+_SIDE = 2 * _RADIUS + 1
+_SIDES_PX = (64, 128, 256)  # longer sides of the pictures; the last is enlarged for larger ones
+_REACHES_PX = ((), (64, 4), (0,))  # how far to search in each round; then comes a vote
+_TOLERANCE = 15.0  # RMS difference of patches [of 255] at which one counts for much less
+_LEVEL_COST = 40.0  # what fetching from as far above or below as the picture is high costs [of 255]
+_FADE = 0.85  # of the trust in what is guessed, a pixel further from what is known
+_FEWEST = 64  # patches to choose from, else there is nothing to tell
+_NO_LINE = 15.0  # how much a place without a line running into the hole is worth [of 765]
+
+Field = Int32[NDArray[np.int32], "h w 2"]  # row and column of the patch that is most like
+Places = Int32[NDArray[np.int32], "places 2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """A picture's hole at one size.
+
+    Attributes:
+        hole: 1 in it.
+        trust: 1 outside the hole, less and less inside.
+        is_target: 1 where a patch has a pixel in the hole.
+        is_source: 1 where a whole patch is known.
+        sources: these places.
+    """
+
+    hole: MaskU8
+    trust: MaskF32
+    is_target: MaskU8
+    is_source: MaskU8
+    sources: Places
+
+
+def complete(image: ImageU8, hole: MaskU8) -> ImageU8:
+    """Fill a hole with what may be there.
+
+    Args:
+        image: any size.
+        hole: not 0 where the picture is not to be used; of its size.
+
+    Returns:
+        The picture, with other colours in the hole alone. Where too little is known around it
+        they are smooth.
+    """
+    if not hole.any():
+        return image
+    height, width = image.shape[:2]
+    guess: ShadingF32 | None = None
+    field: Field | None = None
+    for side, reaches in zip(_SIDES_PX, _REACHES_PX, strict=True):
+        scale = min(side / max(height, width), 1.0)
+        size = (round(width * scale) or 1, round(height * scale) or 1)
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        level = _level(hole, size)
+        if len(level.sources) < _FEWEST:
+            continue
+        if guess is None or field is None:
+            guess, field = _grown(small, level)
+        else:
+            enlarged = cv2.resize(guess, size, interpolation=cv2.INTER_CUBIC)
+            guess = np.where(level.hole[..., None] > 0, enlarged, small)
+            field = _enlarged(field, level)
+        _improve(guess, field, level, reaches)
+    if guess is None:
+        return np.asarray(cv2.inpaint(image, hole, 3, cv2.INPAINT_TELEA), np.uint8)
+    enlarged = cv2.resize(guess, (width, height), interpolation=cv2.INTER_CUBIC)
+    filled = np.clip(np.rint(enlarged), 0, 255).astype(np.uint8)
+    return np.where(hole[..., None] > 0, filled, image)
+
+
+def _level(hole: MaskU8, size: tuple[int, int]) -> _Level:
+    share = cv2.resize((hole > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small = (share > 0.02).astype(np.uint8)
+    patch = np.ones((_SIDE, _SIDE), np.uint8)
+    is_target = np.asarray(cv2.dilate(small, patch), np.uint8)
+    inner = np.zeros_like(small)
+    inner[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS] = 1
+    is_source = inner * (1 - is_target)
+    depth = cv2.distanceTransform(small, cv2.DIST_L2, 3)
+    return _Level(
+        hole=small,
+        trust=np.asarray(_FADE**depth, np.float32),
+        is_target=is_target,
+        is_source=is_source,
+        sources=np.argwhere(is_source).astype(np.int32),
+    )
+
+
+def _grown(image: ShadingF32, level: _Level) -> tuple[ShadingF32, Field]:
+    """The hole filled from its border inwards, and where its colours came from."""
+    height, width = level.hole.shape
+    filled, field = image.copy(), np.full((height, width, 2), -1, np.int32)
+    hole, sure = level.hole.copy(), (1 - level.hole).astype(np.float32)
+    while hole.any():
+        row, column = _next(filled, hole, sure)
+        top, bottom = max(row - _RADIUS, 0), min(row + _RADIUS + 1, height)
+        left, right = max(column - _RADIUS, 0), min(column + _RADIUS + 1, width)
+        patch = (slice(top, bottom), slice(left, right))
+        y, x = _most_like(filled, level, patch, sure * (1 - hole))
+        is_new = hole[patch] > 0
+        there = np.indices(is_new.shape).transpose(1, 2, 0) + np.array([y, x])
+        filled[patch][is_new] = filled[there[..., 0], there[..., 1]][is_new]
+        field[patch][is_new] = there[is_new]
+        sure[patch][is_new] = sure[patch].mean()
+        hole[patch] = 0
+    return filled, _usable(field, level)
+
+
+def _next(image: ShadingF32, hole: MaskU8, sure: MaskF32) -> tuple[int, int]:
+    """The place on the hole's border to fill next: much around it is sure, or a line runs in."""
+    known = (1 - hole).astype(np.uint8)
+    border = cv2.dilate(known, np.ones((3, 3), np.uint8)) * hole
+    inside = cv2.erode(known, np.ones((3, 3), np.uint8))
+    grey = image.mean(-1)
+    patch = np.ones((_SIDE, _SIDE), np.uint8)
+    upright, level = (
+        cv2.dilate(np.abs(cv2.Sobel(grey, cv2.CV_32F, *axis)) * inside, patch) / 8
+        for axis in ((1, 0), (0, 1))
+    )
+    inwards = np.stack([cv2.Sobel(hole, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1))])
+    across, down = np.abs(inwards) / np.maximum(np.linalg.norm(inwards, axis=0), 1)
+    value = cv2.blur(sure, patch.shape) * (upright * down + level * across + _NO_LINE) * border
+    row, column = np.unravel_index(int(value.argmax()), hole.shape)
+    return int(row), int(column)
+
+
+def _most_like(
+    image: ShadingF32, level: _Level, patch: tuple[slice, slice], sure: MaskF32
+) -> tuple[int, int]:
+    """Top and left of the known patch that is most like what is known of this one."""
+    weights = np.repeat(sure[patch][..., None], 3, -1)
+    costs = cv2.matchTemplate(image, image[patch], cv2.TM_SQDIFF, mask=weights)
+    costs = costs / max(float((weights**2).sum()), 1e-6)
+    away = (np.arange(costs.shape[0]) - patch[0].start) * (_LEVEL_COST / image.shape[0])
+    height, width = costs.shape
+    missing = cv2.boxFilter(
+        level.hole, cv2.CV_32F, image[patch].shape[1::-1], anchor=(0, 0), normalize=False
+    )
+    known = missing[:height, :width] == 0
+    found = np.where(known, costs + (away**2)[:, None], np.inf)
+    y, x = np.unravel_index(int(found.argmin()), found.shape)
+    return int(y), int(x)
+
+
+def _enlarged(field: Field, level: _Level) -> Field:
+    """A coarser level's field at this level: the same way to go."""
+    height, width = level.hole.shape
+    scale = np.array([height / field.shape[0], width / field.shape[1]])
+    places = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
+    coarse = np.minimum((places / scale).astype(int), np.array(field.shape[:2]) - 1)
+    way = field[coarse[..., 0], coarse[..., 1]] - coarse
+    found = np.clip(places + np.rint(way * scale).astype(int), 0, [height - 1, width - 1])
+    return _usable(found.astype(np.int32), level)
+
+
+def _usable(field: Field, level: _Level) -> Field:
+    """The same where it names a source for a target, else -1."""
+    is_source = (field[..., 0] >= 0) & (level.is_source[field[..., 0], field[..., 1]] > 0)
+    keep = is_source & (level.is_target > 0)
+    return np.where(keep[..., None], field, -1).astype(np.int32)
+
+
+def _improve(image: ShadingF32, field: Field, level: _Level, reaches: tuple[int, ...]) -> None:
+    """Search and vote in turn; changes the image's hole and the field."""
+    if any(reaches):  # no target is left without a patch to begin with
+        chosen = np.random.default_rng(0).integers(len(level.sources), size=level.hole.shape)
+        is_lost = (level.is_target > 0) & (field[..., 0] < 0)
+        field[is_lost] = level.sources[chosen][is_lost]
+    border = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
+    padded = np.pad(image, border)
+    trust = np.pad(np.repeat(level.trust[..., None], 3, -1), border)
+    around = np.ones((_SIDE, _SIDE), np.float32)
+    weights = cv2.filter2D(level.trust, cv2.CV_32F, around, borderType=cv2.BORDER_CONSTANT)
+    rows = (padded.reshape(len(padded), -1), trust.reshape(len(padded), -1), 3 * weights)
+    costs = np.zeros(level.hole.shape, np.float32)
+    within = padded[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+    for reach in reaches:
+        for step in (1, -1) if reach > 0 else ():
+            _search(rows, (field, costs), level.is_source, step, reach)
+        votes = _votes(padded, field, level.trust, costs)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+        is_told = (level.hole > 0) & (votes[..., 3] > 0)
+        within[is_told] = votes[is_told, :3] / votes[is_told, 3:]
+    image[:] = within
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(rows, best, is_source, step, reach):  # type: ignore[no-untyped-def]
+    """One sweep, from the top left or back: as the neighbours go, then at random around that.
+
+    A sweep from the top left begins by rating what there is.
+    """
+    field, costs = best
+    height, width = costs.shape
+    np.random.seed(reach)
+    for a in range(height * width):
+        place = a if step > 0 else height * width - 1 - a
+        i, j = place // width, place % width
+        if field[i, j, 0] < 0:
+            continue
+        if step > 0:
+            costs[i, j] = _cost(rows, (i, j), (field[i, j, 0], field[i, j, 1]), np.float32(np.inf))
+        for row, column in ((i - step, j), (i, j - step)):
+            if 0 <= row < height and 0 <= column < width and field[row, column, 0] >= 0:
+                there = (field[row, column, 0] + i - row, field[row, column, 1] + j - column)
+                _try(rows, best, is_source, (i, j), there)
+        far = reach
+        while far >= 1:
+            y = field[i, j, 0] + np.random.randint(-far, far + 1)
+            x = field[i, j, 1] + np.random.randint(-far, far + 1)
+            _try(rows, best, is_source, (i, j), (y, x))
+            far //= 4
+
+
+@numba.njit(cache=True, nogil=True)
+def _try(rows, best, is_source, here, there):  # type: ignore[no-untyped-def]
+    field, costs = best
+    height, width = costs.shape
+    y, x = there
+    if 0 <= y < height and 0 <= x < width and is_source[y, x] > 0:
+        cost = _cost(rows, here, there, costs[here])
+        if cost < costs[here]:
+            costs[here] = cost
+            field[here[0], here[1], 0], field[here[0], here[1], 1] = y, x
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+def _cost(rows, here, there, enough):  # type: ignore[no-untyped-def]
+    """Mean squared difference of two patches, by trust; infinite once it is more than enough."""
+    image, trust, weights = rows
+    away = np.float32(_LEVEL_COST) * np.float32(there[0] - here[0]) / np.float32(len(image))
+    total, limit = np.float32(0), (enough - away * away) * weights[here]
+    for dy in range(_SIDE):
+        for k in range(3 * _SIDE):
+            value = image[here[0] + dy, 3 * here[1] + k]
+            difference = value - image[there[0] + dy, 3 * there[1] + k]
+            total += trust[here[0] + dy, 3 * here[1] + k] * difference * difference
+        if total > limit:
+            return np.float32(np.inf)
+    return total / weights[here] + away * away
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _votes(padded, field, trust, costs):  # type: ignore[no-untyped-def]
+    """What the patches over each pixel say of it, summed by how much they count; and these."""
+    height, width = costs.shape
+    sums = np.zeros((padded.shape[0], padded.shape[1], 4), np.float32)
+    for row in range(height):
+        for column in range(width):
+            y, x = field[row, column]
+            if y < 0:
+                continue
+            counts = np.float32(np.exp(-costs[row, column] / (2 * _TOLERANCE**2)))
+            counts = trust[row, column] * counts + np.float32(1e-6)
+            for dy in range(_SIDE):
+                for dx in range(_SIDE):
+                    for channel in range(3):
+                        value = padded[y + dy, x + dx, channel]
+                        sums[row + dy, column + dx, channel] += counts * value
+                    sums[row + dy, column + dx, 3] += counts
+    return sums
