@@ -23,7 +23,7 @@ class SmoothingConfig:
     """
 
     min_cutoff_hz: float = 4.0
-    beta: float = 4.0
+    beta: float = 8.0
     derivative_cutoff_hz: float = 4.0
     frame_rate_hz: float = 25.0
 
