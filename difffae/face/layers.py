@@ -15,6 +15,10 @@ from difffae.face.mouth import tint
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
 SMALL = 64  # side of small layers [px]
+_CUT = 0.5  # of the person's mask at the upper edge: the head goes on above it
+_BELOW_SHARE = 0.08  # of the side: where below the edge the head's outline is looked at too
+_SOFT_SHARE = 0.012  # of the side: how softly it ends
+Heights = Float32[NDArray[np.float32], " columns"]
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
@@ -38,6 +42,24 @@ class Layers:
         return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
 
     @cached_property
+    def crown(self) -> Heights:
+        """How far a head that the upper edge cuts goes on above each column [px].
+
+        On the circle through its outline at the edge and a little below.
+        """
+        is_person = self.person > _CUT
+        size = is_person.shape[1]
+        depth = round(_BELOW_SHARE * size)
+        heights = np.zeros(size, np.float32)
+        (edges,) = np.nonzero(np.diff(is_person[0], prepend=False, append=False))
+        for first, end in edges.reshape(-1, 2):
+            half, lower = (end - first) / 2, float(is_person[depth].sum()) / 2
+            centre = max((lower**2 - half**2 + depth**2) / (2 * depth), 0.0)
+            across = np.arange(first, end) + 0.5 - (first + end) / 2
+            heights[first:end] = np.sqrt(half**2 + centre**2 - across**2) - centre
+        return heights
+
+    @cached_property
     def small(self) -> "Layers":
         """The same pictures at 64 x 64."""
         return Layers(
@@ -57,7 +79,8 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     head_map = moved_to(warp.head_map, size)
     moved = _read(layers.cut_out, head_map)
     head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
-    person = _changed(cv2.extractChannel(moved, 3) * np.float32(1 / 255), warp.person_change)
+    person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
+    person = _changed(_ended(person, head_map, layers.crown), warp.person_change)
     mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
     box = face_box(warp.face_weight, size)
     if box.height and box.width:
@@ -66,6 +89,20 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
         lit = lit_face(layers, face)
         mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
     return mixed, person
+
+
+def _ended(person: MaskF32, positions: MapF32, crown: Heights) -> MaskF32:
+    """The moved person's mask without what is read above the head's end, past the upper edge."""
+    above = -positions[..., 1]
+    (rows,) = np.nonzero(above.max(1) > 0)
+    if not rows.size:
+        return person
+    part = slice(rows[0], rows[-1] + 1)
+    columns = np.clip(positions[part, :, 0].astype(int), 0, len(crown) - 1)
+    share = (crown[columns] - above[part]) / (_SOFT_SHARE * len(crown)) + 0.5
+    kept = np.where(above[part] > 0, np.clip(share, 0, 1), 1)
+    person[part] *= kept.astype(np.float32)
+    return person
 
 
 def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:

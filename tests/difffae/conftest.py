@@ -1,6 +1,7 @@
 """A tiny data set of real media, prepared once, and the command that trains on it."""
 
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -71,6 +73,17 @@ class TinyRun:
         return status, console.file.getvalue()
 
 
+def run_in(folder: Path, frames: Path) -> TinyRun:
+    """A run that lies in a folder."""
+    return TinyRun(
+        config=folder / "run.yaml",
+        frames=frames,
+        motions=folder / "motions",
+        pairs=folder / "pairs",
+        folder=folder / "run",
+    )
+
+
 def run_module(module_main: Callable[[], None], *arguments: str) -> None:
     """Run a command's main with these arguments."""
     with pytest.MonkeyPatch.context() as patch:
@@ -121,11 +134,31 @@ def media(tmp_path_factory: pytest.TempPathFactory, carphone: Path, openpeople: 
 
 
 @pytest.fixture(scope="session")
-def frames(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a folder by a function of it, once for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, write: Callable[[Path], None]) -> Path:
+        folder, finished = base / name, base / f"{name}.finished"
+        with FileLock(base / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                write(folder)
+                finished.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def frames(media: Path, make_once: Callable[..., Path]) -> Path:
     """Frame shards of the media, every fourth frame of a clip."""
-    folder = tmp_path_factory.mktemp("frames")
-    run_module(prepare.main, str(media), str(folder), "--stride", "4")
-    return folder
+    return make_once(
+        "frames",
+        lambda folder: run_module(prepare.main, str(media), str(folder), "--stride", "4"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -142,13 +175,7 @@ def make_run(frames: Path) -> Callable[[dict[str, Any], Path], TinyRun]:
         folders = {name: str(folder / name) for name in ("motions", "pairs")}
         content["training"].update(frames=str(frames), **folders)
         (folder / "run.yaml").write_text(yaml.safe_dump(content), "utf-8")
-        return TinyRun(
-            config=folder / "run.yaml",
-            frames=frames,
-            motions=folder / "motions",
-            pairs=folder / "pairs",
-            folder=folder / "run",
-        )
+        return run_in(folder, frames)
 
     return make
 
@@ -157,27 +184,29 @@ def make_run(frames: Path) -> Callable[[dict[str, Any], Path], TinyRun]:
 def tiny_run(
     frames: Path,
     repository: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    make_once: Callable[..., Path],
     make_run: Callable[[dict[str, Any], Path], TinyRun],
 ) -> TinyRun:
     """`configs/tiny.yaml` on the media: head model and dense motion are learned, pairs are made."""
     content = yaml.safe_load((repository / "configs" / "tiny.yaml").read_text("utf-8"))
-    run = make_run(content, tmp_path_factory.mktemp("tiny"))
+    return run_in(make_once("tiny", lambda folder: _prepare(make_run(content, folder))), frames)
+
+
+def _prepare(run: TinyRun) -> None:
     status, said = run.train("head_model")
     assert status == 0, said
     head_model = run.folder / "head_model" / "head_model.safetensors"
     dense_motion = run.folder / "dense_motion" / "dense_motion.safetensors"
     config = ("--config", str(run.config), "--head-model", str(head_model))
-    run_module(
-        motions.main, str(frames), str(run.motions), *config, "--num-samples", str(NUM_MOTIONS)
-    )
+    where = (str(run.frames), str(run.motions))
+    run_module(motions.main, *where, *config, "--num-samples", str(NUM_MOTIONS))
     status, said = run.train("dense_motion", "--training.dense_motion.num_steps", "3")
     assert status == 0, said
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "PAIRS_PER_SHARD", NUM_PAIRS // 2)
+        where = (str(run.frames), str(run.pairs))
         arguments = ("--dense-motion", str(dense_motion), "--num-pairs", str(NUM_PAIRS))
-        run_module(pairs.main, str(frames), str(run.pairs), *config, *arguments)
-    return run
+        run_module(pairs.main, *where, *config, *arguments)
 
 
 @pytest.fixture(scope="session")

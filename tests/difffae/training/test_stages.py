@@ -1,6 +1,7 @@
 """Every stage of training, end to end on a tiny model and real media, through the command."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,16 +59,18 @@ def train(run: Run, stage: str, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_run: Run) -> Run:
+def trained(tiny_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run after all stages; `joint` is stopped after its first step and then goes on."""
+    run: Run = replace(tiny_run, folder=tmp_path_factory.mktemp("stages") / "run")
+    shutil.copytree(tiny_run.folder, run.folder)
     for stage in STAGES:
         if stage == "joint":
-            status, said = train(tiny_run, "joint", "--trainer.max_minutes", "1e-9")
+            status, said = train(run, "joint", "--trainer.max_minutes", "1e-9")
             assert status == 0, said
-            assert rows(tiny_run, "joint")[-1]["step"] == 1
-        status, said = train(tiny_run, stage)
+            assert rows(run, "joint")[-1]["step"] == 1
+        status, said = train(run, stage)
         assert status == 0, said
-    return tiny_run
+    return run
 
 
 @pytest.fixture(scope="module")
