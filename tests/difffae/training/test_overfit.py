@@ -19,7 +19,7 @@ from difffae.training.pictures import pair_batch
 from prepared_run import prepare_run
 
 FACTOR = 8
-FITTED, UNFITTED = OverfitConfig(num_steps=60, learning_rate=5e-3), OverfitConfig(num_steps=1)
+FITTED, UNFITTED = OverfitConfig(num_steps=90, learning_rate=5e-3), OverfitConfig(num_steps=1)
 
 
 class Run(Protocol):
