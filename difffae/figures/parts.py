@@ -26,6 +26,12 @@ from difffae.figures.fairness import Fairness, measure_fairness
 from difffae.figures.fairness_report import gap_lines, table_lines
 from difffae.figures.grids import mix, reenactment, relight, swap
 from difffae.figures.media import carphone, studio_portrait, validation_drivers
+from difffae.figures.over_time import (
+    flicker_table,
+    long_run_table,
+    measure_flicker,
+    measure_long_run,
+)
 from difffae.figures.settings import FiguresConfig, Part, model_digest
 from difffae.figures.sheet import write_webp
 from difffae.figures.stillness import measure_stillness, table
@@ -35,6 +41,7 @@ from difffae.pipeline import Pipeline
 
 GRID_STRANGERS = 2  # of the people who drive, in the reenactment grid
 STILL_PEOPLE = ("P001", "P003", "P008")
+_NUM_STILL_DRIVERS = 5
 MAX_BYTES: Mapping[str, int] = {
     "reenactment": 190_000, "relight": 120_000, "mix": 120_000, "swap": 120_000,
     "contact-sheet-drivers": 320_000, "contact-sheet-portraits": 400_000,
@@ -106,6 +113,12 @@ def run_contact(config: FiguresConfig, studio: Studio, advance: Advance) -> None
     for person in STILL_PEOPLE:
         still.append(measure_stillness(studio, studio.seat(studio_portrait(person)), carphone()))
         advance()
+    sitter, flicker = studio.seat(studio_portrait(STILL_PEOPLE[0])), []
+    for clip in drivers[:_NUM_STILL_DRIVERS]:
+        flicker += measure_flicker(studio, sitter, clip)
+        advance()
+    long_run = measure_long_run(studio, sitter, drivers[0])
+    advance()
     every = [case for cases in (*by_driver, *by_portrait) for case in cases]
     worst = find_worst(every)
     marked = [case for each in worst for case in each.cases]
@@ -118,6 +131,8 @@ def run_contact(config: FiguresConfig, studio: Studio, advance: Advance) -> None
         "topics": topic_lines(every),
         "portraits": portrait_lines([case for cases in by_portrait for case in cases]),
         "stillness": table(still),
+        "flicker": flicker_table(flicker),
+        "long runs": long_run_table([long_run]),
     }
     write_sections(config.docs / "contact-sheet.md", sections)
     _keep(config, "contact", {"cases": [_plain(case) for case in every], **sections})
