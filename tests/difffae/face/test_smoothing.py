@@ -11,13 +11,13 @@ from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 CONFIG = SmoothingConfig()
 
 
-def run(signal: Vector, config: SmoothingConfig = CONFIG) -> Vector:
-    """The filtered values of a signal over time, (frames, n)."""
+def run(signal: Vector, config: SmoothingConfig = CONFIG, part: str = "value") -> Vector:
+    """The filtered values of a signal over time, or what is shown of them, (frames, n)."""
     state: SmoothingState | None = None
     values = []
     for measurement in signal:
         state = smooth(measurement.astype(np.float32), state, config)
-        values.append(state.value)
+        values.append(getattr(state, part))
     return np.stack(values)
 
 
@@ -88,26 +88,18 @@ def test_one_number_goes_from_quick_over_the_default_to_steady() -> None:
     assert passed[0] > passed[1] > passed[2] > 0
 
 
-def shown(signal: Vector, config: SmoothingConfig) -> Vector:
-    state: SmoothingState | None = None
-    values = []
-    for measurement in signal:
-        state = smooth(measurement.astype(np.float32), state, config)
-        values.append(state.shown)
-    return np.stack(values)
-
-
 def test_what_trembles_within_the_play_moves_nothing() -> None:
     noise = np.random.default_rng(0).uniform(-0.02, 0.02, (100, 3)).astype(np.float32)
     noise[0] = 0
-    np.testing.assert_array_equal(shown(noise, SmoothingConfig(play=0.03)), np.zeros((100, 3)))
+    still = run(noise, SmoothingConfig(play=0.03), "shown")
+    np.testing.assert_array_equal(still, np.zeros((100, 3)))
 
 
 def test_what_goes_beyond_the_play_moves_on_by_as_much_and_turns_after_it() -> None:
     there = np.linspace(0, 1, 40, dtype=np.float32)
     signal = np.concatenate([there, there[::-1]])[:, None]
     config = SmoothingConfig(play=0.05)
-    values, whole = shown(signal, config), run(signal, config)
+    values, whole = run(signal, config, "shown"), run(signal, config)
     np.testing.assert_allclose(values[5:40], whole[5:40] - 0.05, atol=1e-6)
     np.testing.assert_allclose(values[-20:], whole[-20:] + 0.05, atol=1e-6)
 
