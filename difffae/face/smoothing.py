@@ -31,7 +31,7 @@ class SmoothingConfig:
     beta: float = 8.0
     derivative_cutoff_hz: float = 4.0
     frame_rate_hz: float = 25.0
-    play: float = 0.03
+    play: float = 0.02
 
     @classmethod
     def of(cls, steadiness: float) -> "SmoothingConfig":

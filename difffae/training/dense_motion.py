@@ -16,8 +16,6 @@ from difffae.training.config import Config
 from difffae.training.pictures import PictureLoss, sheet
 
 _PICTURES = ("source", "target", "plate", "composite", "masks")
-_COLOURS = _PICTURES[:-1]
-_GAINS, _OFFSET = (0.6, 1.3), 0.15  # of the colours that samples get
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1, -1, 1, 1], np.float32)  # of a rotation matrix's entries
 _POOLED = 4  # side of the squares whose means are compared too
 _GRID_SAMPLES = 8
@@ -50,11 +48,8 @@ class DenseMotionStage:
     def batch(
         self, indices: NDArray[np.int64], generator: np.random.Generator
     ) -> dict[str, Tensor]:
-        """Pictures in [0, 1] and what the network is shown, all in other colours.
-
-        Half of the batches are mirrored.
-        """
-        batch = recoloured(self._samples(indices), generator)
+        """Pictures in [0, 1] and what the network is shown; half of the batches are mirrored."""
+        batch = self._samples(indices)
         return mirrored(batch, self._size) if generator.random() < 0.5 else batch
 
     def loss(self, batch: dict[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -142,30 +137,6 @@ def mirrored(batch: dict[str, Tensor], size: int) -> dict[str, Tensor]:
     poses[..., :9] *= torch.from_numpy(_MIRRORED)
     poses[..., 10] = size - poses[..., 10]
     return {**flipped, "poses": poses}
-
-
-def recoloured(batch: dict[str, Tensor], generator: np.random.Generator) -> dict[str, Tensor]:
-    """The same samples in other colours, each in its own: few people must teach what moves how.
-
-    A matrix and an offset, so that layers blend as they did.
-
-    Args:
-        batch: of `DenseMotionStage`.
-        generator: draws them.
-    """
-    count = len(batch["poses"])
-    order = np.stack([generator.permutation(3) for _ in range(count)])
-    matrices = np.eye(3)[order] * generator.uniform(*_GAINS, (count, 3, 1))
-    grey = generator.uniform(0, 1, (count, 1, 1)) ** 2
-    matrices = (1 - grey) * matrices + grey * matrices.mean(1, keepdims=True)
-    offsets = generator.uniform(-_OFFSET, _OFFSET, (count, 3))
-    turn, shift = torch.tensor(matrices).float(), torch.tensor(offsets).float()[..., None, None]
-
-    def changed(colours: Tensor) -> Tensor:
-        return (torch.einsum("bij,bjhw->bihw", turn, colours) + shift).clamp(0, 1)
-
-    seen = torch.cat([changed(batch["seen"][:, :3]), batch["seen"][:, 3:]], 1)
-    return {**batch, **{name: changed(batch[name]) for name in _COLOURS}, "seen": seen}
 
 
 def _read(planes: Tensor, positions: Float[Tensor, "b 2 h w"], size: int) -> Tensor:

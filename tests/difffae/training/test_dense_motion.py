@@ -19,7 +19,7 @@ from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.layers import SMALL
 from difffae.training.config import read_config
-from difffae.training.dense_motion import DenseMotionStage, mirrored, moved, recoloured
+from difffae.training.dense_motion import DenseMotionStage, mirrored, moved
 
 SIZE = 256
 
@@ -99,17 +99,6 @@ def test_a_mirrored_batch_is_moved_to_mirrored_pictures(stage: DenseMotionStage)
     )
     for name, tensor in mirrored(other, SIZE).items():
         torch.testing.assert_close(tensor, batch[name], atol=1e-3, rtol=1e-4, msg=name)
-
-
-def test_a_recoloured_batch_is_moved_to_recoloured_pictures(stage: DenseMotionStage) -> None:
-    batch = drawn(stage, 4)
-    said = nothing(4)
-    said[:, 0], said[:, 4] = 5.0, -0.2
-    batch["target"] = moved(batch, said, SIZE)
-    other = recoloured(batch, np.random.default_rng(1))
-    assert (other["target"] - batch["target"]).abs().mean() > 0.05
-    difference = (moved(other, said, SIZE) - other["target"]).abs()
-    assert difference.mean() < 0.01
 
 
 def test_a_mirrored_pose_is_a_turn_to_the_other_side(stage: DenseMotionStage) -> None:
