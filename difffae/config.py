@@ -26,6 +26,8 @@ class ModelConfig:
         region_size: side of the picture that the region encoder sees [px].
         sees_source: concatenate the source's latent and the condition's masks to the denoiser's
             input (lite.md section 2); False is the paper, where the render's latent is all.
+        trust: how much of what a conditional decoder paints is shown; the rest is the condition's.
+            Less than 1 where the networks change more of unseen people than they know.
         first_stage: the paper's first stage (VQ or KL); None: the bundled kind, `autoencoder`.
         face, autoencoder, region_encoder, denoiser, identity, schedule, parameterization: of the
             parts.
@@ -34,6 +36,7 @@ class ModelConfig:
     image_size: int = 256
     region_size: int = 256
     sees_source: bool = False
+    trust: float = 1.0
     face: FaceConfig = field(default_factory=FaceConfig)
     first_stage: FirstStageConfig | None = None
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -49,6 +52,8 @@ class ModelConfig:
         Raises:
             ValueError: a size of one part is not what another needs.
         """
+        if not 0 < self.trust <= 1:
+            raise ValueError(f"trust is {self.trust}; expected more than 0, at most 1")
         kind = self.autoencoder if self.first_stage is None else self.first_stage
         latent = kind.latent_channels
         condition = 2 * latent + NUM_MASKS if self.sees_source else latent

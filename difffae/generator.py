@@ -62,6 +62,17 @@ class Generated:
     alpha: MaskF32
 
 
+def _trusted(made: Generated, condition: Condition, trust: float) -> Generated:
+    """So much of what the networks painted over the condition; all of it where that is hidden."""
+    if trust == 1:
+        return made
+    weight = np.full_like(made.alpha, trust)
+    if condition.hidden is not None:
+        weight = np.maximum(weight, condition.hidden)
+    image = cv2.blendLinear(made.image, condition.composite, weight, 1 - weight)
+    return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * weight)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How latents are sampled.
@@ -325,7 +336,8 @@ class Generator:
             inputs += [self._picture(condition.composite), masks]
         image, alpha = self._decode(*inputs)
         picture, share = (np.ascontiguousarray(each[0].cpu().numpy()) for each in (image, alpha))
-        return Generated(image=picture, alpha=share)
+        made = Generated(image=picture, alpha=share)
+        return _trusted(made, condition, self._config.trust) if len(inputs) > 1 else made
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
