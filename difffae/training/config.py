@@ -21,7 +21,6 @@ class LossConfig:
         lpips_weights: the user's LPIPS file, for the first stage's perceptual loss; None: the
             feature distance stands in.
         feature: of the feature distance beside L1 in pixels.
-        close_up: of the same between enlarged faces, where a stage knows where they are.
         feature_share: share of each batch that pays it.
         latent: of the denoiser's L1 in latents.
         pixel: of the denoiser's losses through the frozen decoder.
@@ -46,7 +45,6 @@ class LossConfig:
     feature_weights: Path | None = None
     lpips_weights: Path | None = None
     feature: float = 0.3
-    close_up: float = 0.0
     feature_share: float = 0.5
     latent: float = 1.0
     pixel: float = 1.0

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -14,8 +13,6 @@ from difffae.training.config import LossConfig
 
 _PAIR = ("source", "target", "composite", "masks")
 _EYE_REACH, _MOUTH_REACH = 0.25, 0.35  # spread of what counts around them, in distances of the eyes
-_CLOSE_UP_PX, _CLOSE_UP_REACH = 160, 2.4  # side of close-ups, and half of it in spreads of the face
-_LEAST, _LEAST_SEEN = 1e-3, 0.01  # to divide by; share of a picture that a face has to be
 _FEATURE_WEIGHT = 3.0  # eyes and mouth count so much more than the rest of the face
 
 
@@ -98,38 +95,12 @@ def importance(masks: Tensor, features: Tensor) -> Float[Tensor, "b 1 h w"]:
     return masks[:, :1] + _FEATURE_WEIGHT * features
 
 
-def close_ups(images: Images, weight: Tensor) -> Float[Tensor, "b 3 160 160"]:
-    """The faces of pictures, enlarged or shrunk to one size.
-
-    Args:
-        images: the pictures, (b, 3, h, w).
-        weight: where the faces are, (b, 1, h, w), 0 elsewhere.
-    """
-    side = images.shape[-1]
-    places = (torch.arange(side, device=images.device) + 0.5) * (2 / side) - 1
-    total = weight.sum((1, 2, 3)).clamp_min(_LEAST)
-    boxes = []
-    for axis, line in ((2, places), (3, places)):  # over columns: x; over rows: y
-        share = weight.sum((1, axis)) / total[:, None]
-        middle = (share * line).sum(1)
-        spread = (share * (line - middle[:, None]).square()).sum(1).sqrt()
-        boxes.append((middle, spread))
-    (x, wide), (y, high) = boxes
-    reach = _CLOSE_UP_REACH * torch.maximum(wide, high).clamp_min(_LEAST)
-    zero = torch.zeros_like(reach)
-    rows = [torch.stack([reach, zero, x], -1), torch.stack([zero, reach, y], -1)]
-    size = [len(images), images.shape[1], _CLOSE_UP_PX, _CLOSE_UP_PX]
-    grid = F.affine_grid(torch.stack(rows, 1), size, align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
 class PictureLoss(nn.Module):
     """L1 and feature distance between pictures; without feature weights, L1 alone."""
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__()
         self.weight = config.feature
-        self.close_up = config.close_up
         self.face = config.face
         self.share = config.feature_share
         self.features: FeatureDistance | None = None
@@ -148,13 +119,6 @@ class PictureLoss(nn.Module):
             distance = self.features(images[:some], targets[:some]).mean()
             loss = loss + self.weight * distance
             parts["feature"] = distance.detach()
-            if face is not None and self.close_up > 0:
-                weight = face[:some].float()
-                faces = (close_ups(image[:some].float(), weight) for image in (images, targets))
-                is_seen = weight.mean((1, 2, 3)) > _LEAST_SEEN
-                near = (self.features(*faces) * is_seen).mean()
-                loss = loss + self.close_up * near
-                parts["close_up"] = near.detach()
         mse = (images.detach().float() - targets).square().mean((1, 2, 3)).clamp_min(1e-6)
         parts["psnr"] = (10 * torch.log10(4 / mse)).mean()
         return loss, parts

@@ -1,5 +1,6 @@
 """The networks at work: noise, what networks are watched by, and pictures from plain networks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,31 @@ def test_latents_pictures_and_alpha_are_those_of_the_plain_networks(
     wanted = ((image[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().numpy()
     np.testing.assert_allclose(made.image, wanted, rtol=0, atol=1)
     np.testing.assert_allclose(made.alpha, alpha[0, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_part_of_what_is_painted_is_shown_and_all_of_it_where_the_condition_is_hidden(
+    model_folder: Path, config: ModelConfig, condition: Condition
+) -> None:
+    placement = Placement(runtime="eager", precision="fp32")
+    whole, part = (
+        Generator(
+            replace(config, trust=trust),
+            load_networks(model_folder, config, {}),
+            placement=placement,
+        )
+        for trust in (1.0, 0.25)
+    )
+    latent = whole.encode_latent(condition.composite[::-1])
+    hidden = np.zeros_like(condition.face_mask)
+    hidden[:, ::2] = 1
+    given = replace(condition, hidden=hidden)
+    all_of_it, made = whole.decode(latent, given), part.decode(latent, given)
+    np.testing.assert_array_equal(made.image[:, ::2], all_of_it.image[:, ::2])
+    np.testing.assert_array_equal(made.alpha[:, ::2], all_of_it.alpha[:, ::2])
+    shown = all_of_it.image[:, 1::2].astype(float), condition.composite[:, 1::2].astype(float)
+    wanted = 0.25 * shown[0] + 0.75 * shown[1]
+    np.testing.assert_allclose(made.image[:, 1::2], wanted, rtol=0, atol=1)
+    np.testing.assert_allclose(made.alpha[:, 1::2], all_of_it.alpha[:, 1::2] / 4, rtol=1e-5)
 
 
 def test_the_denoiser_sees_each_masks_mean_over_a_latents_pixel(
