@@ -1,15 +1,14 @@
 """What a still or a long driver does to a portrait: flicker, and identity over 1,000 frames."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-import av
 import numpy as np
 
 from difffae.arrays import ImageU8
 from difffae.controls import Controls
+from difffae.data.codec import through_codec
 from difffae.data.split import read_frames
 from difffae.figures.media import DriverClip
 from difffae.figures.studio import Sitter, Studio
@@ -21,7 +20,6 @@ NUM_STILL, NUM_SETTLING = (
     20,
 )  # frames of a still driver; of these, until nothing settles any more
 NUM_REPEATED, NUM_LONG, NUM_COMPARED = 100, 1000, 20
-_BIT_RATE = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,28 +95,6 @@ def still(picture: ImageU8, noise: float) -> Iterator[ImageU8]:
     for _ in range(NUM_STILL):
         noisy = picture + random.normal(0, noise, picture.shape)
         yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-
-
-def through_codec(frames: Iterable[ImageU8], size: tuple[int, int]) -> Iterator[ImageU8]:
-    """Frames as VP8 leaves them in a call.
-
-    Args:
-        frames: of one size.
-        size: their width and height.
-    """
-    file = io.BytesIO()
-    with av.open(file, "w", format="webm") as container:
-        options = {"deadline": "realtime", "cpu-used": "8"}
-        stream = container.add_stream("libvpx", rate=25, options=options)
-        stream.width, stream.height = size
-        stream.pix_fmt, stream.bit_rate = "yuv420p", _BIT_RATE
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file, "r") as written:
-        for decoded in written.decode(video=0):
-            yield np.asarray(decoded.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _driven(studio: Studio, sitter: Sitter, frames: Iterable[ImageU8]) -> Iterator[ImageU8]:

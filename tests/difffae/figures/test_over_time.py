@@ -10,9 +10,7 @@ from difffae.figures.over_time import (
     flicker_table,
     long_run_table,
     still,
-    through_codec,
 )
-from difffae.metrics.image import mean_change
 
 
 def test_a_still_camera_shows_its_noise_alone() -> None:
@@ -23,15 +21,6 @@ def test_a_still_camera_shows_its_noise_alone() -> None:
     stack = np.stack(noisy).astype(float)
     assert stack.std(0).mean() == pytest.approx(3, rel=0.1)
     assert stack.mean() == pytest.approx(128, abs=0.1)
-
-
-def test_a_codec_keeps_size_number_and_picture() -> None:
-    rows, columns = np.indices((48, 64))
-    picture = np.stack([rows * 5, columns * 4, rows + columns], -1).astype(np.uint8)
-    frames = list(through_codec([picture] * 10, (64, 48)))
-    assert len(frames) == 10
-    assert all(frame.shape == picture.shape for frame in frames)
-    assert mean_change(frames[-1], picture) < 4
 
 
 def test_tables_have_means_over_drivers() -> None:
