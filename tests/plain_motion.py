@@ -15,7 +15,7 @@ from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import SourceFace
 
 FRAME = np.zeros((200, 200, 3), np.uint8)
-UNFILTERED = SmoothingConfig(min_cutoff_hz=1e6, beta=0.0, play=0.0)
+UNFILTERED = SmoothingConfig(min_cutoff_hz=1e6, beta=0.0)
 
 
 def face(x: float = 100, y: float = 100, scale: float = 40, smile: float = 0) -> FaceParameters:

@@ -126,7 +126,7 @@ def follow(
     driver = stage.overlay(rig.read(sighting, reference), *sighting.image.shape[:2])
     unit = _units(reference, rig)
     smoothing = smooth(driver.motion_vector() / unit, state.smoothing, controls.smoothing)
-    driver = driver.with_motion(smoothing.shown * unit)
+    driver = driver.with_motion(smoothing.value * unit)
     shown = retarget(
         stage.face,
         driver,

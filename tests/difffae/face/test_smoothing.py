@@ -11,13 +11,13 @@ from difffae.face.smoothing import SmoothingConfig, SmoothingState, smooth
 CONFIG = SmoothingConfig()
 
 
-def run(signal: Vector, config: SmoothingConfig = CONFIG, part: str = "value") -> Vector:
-    """The filtered values of a signal over time, or what is shown of them, (frames, n)."""
+def run(signal: Vector, config: SmoothingConfig = CONFIG) -> Vector:
+    """The filtered values of a signal over time, (frames, n)."""
     state: SmoothingState | None = None
     values = []
     for measurement in signal:
         state = smooth(measurement.astype(np.float32), state, config)
-        values.append(getattr(state, part))
+        values.append(state.value)
     return np.stack(values)
 
 
@@ -86,24 +86,3 @@ def test_one_number_goes_from_quick_over_the_default_to_steady() -> None:
         state = smooth(start, None, config)
         passed.append(float(smooth(jump, state, config).value[0]))
     assert passed[0] > passed[1] > passed[2] > 0
-
-
-def test_what_trembles_within_the_play_moves_nothing() -> None:
-    noise = np.random.default_rng(0).uniform(-0.02, 0.02, (100, 3)).astype(np.float32)
-    noise[0] = 0
-    still = run(noise, SmoothingConfig(play=0.03), "shown")
-    np.testing.assert_array_equal(still, np.zeros((100, 3)))
-
-
-def test_what_goes_beyond_the_play_moves_on_by_as_much_and_turns_after_it() -> None:
-    there = np.linspace(0, 1, 40, dtype=np.float32)
-    signal = np.concatenate([there, there[::-1]])[:, None]
-    config = SmoothingConfig(play=0.05)
-    values, whole = run(signal, config, "shown"), run(signal, config)
-    np.testing.assert_allclose(values[5:40], whole[5:40] - 0.05, atol=1e-6)
-    np.testing.assert_allclose(values[-20:], whole[-20:] + 0.05, atol=1e-6)
-
-
-def test_the_quickest_setting_has_no_play_and_the_default_its_own() -> None:
-    assert SmoothingConfig.of(0).play == 0
-    assert SmoothingConfig.of(0.5).play == pytest.approx(SmoothingConfig().play)
