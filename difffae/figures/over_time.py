@@ -1,13 +1,12 @@
 """What a still or a long driver does to a portrait: flicker, and identity over 1,000 frames."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import cycle, islice, pairwise
 
 import numpy as np
 
 from difffae.arrays import ImageU8
-from difffae.controls import Controls
 from difffae.data.codec import through_codec
 from difffae.data.split import read_frames
 from difffae.figures.media import DriverClip
@@ -63,7 +62,7 @@ def measure_flicker(studio: Studio, sitter: Sitter, clip: DriverClip) -> list[Fl
     rows = []
     for noise in NOISES:
         frames = list(through_codec(still(picture, noise), (picture.shape[1], picture.shape[0])))
-        outputs = list(_driven(studio, sitter, frames))
+        outputs = list(studio.stream(sitter, frames))
         before, after = (_flicker(each[NUM_SETTLING:]) for each in (frames, outputs))
         rows.append(Flicker(driver=clip.name, noise=noise, before=before, after=after))
     return rows
@@ -75,11 +74,10 @@ def measure_long_run(studio: Studio, sitter: Sitter, clip: DriverClip) -> LongRu
     Raises:
         ValueError: the video cannot be read.
     """
-    part = list(islice(read_frames(clip.path), NUM_REPEATED))
-    frames = (part[number % len(part)] for number in range(NUM_LONG))
+    frames = islice(cycle(islice(read_frames(clip.path), NUM_REPEATED)), NUM_LONG)
     start = NUM_LONG - NUM_REPEATED
     found: dict[int, float] = {}
-    for number, image in enumerate(_driven(studio, sitter, frames)):
+    for number, image in enumerate(studio.stream(sitter, frames)):
         if number % NUM_REPEATED < NUM_COMPARED and (number < NUM_COMPARED or number >= start):
             found[number] = studio.judge(sitter, image).identity
     first = [value for number, value in found.items() if number < NUM_COMPARED]
@@ -95,14 +93,6 @@ def still(picture: ImageU8, noise: float) -> Iterator[ImageU8]:
     for _ in range(NUM_STILL):
         noisy = picture + random.normal(0, noise, picture.shape)
         yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-
-
-def _driven(studio: Studio, sitter: Sitter, frames: Iterable[ImageU8]) -> Iterator[ImageU8]:
-    source, controls, pipeline = sitter.source, Controls(), studio.pipeline
-    state = pipeline.open_stream(source, controls)
-    for frame in frames:
-        made, state = pipeline.reenact(frame, source, state, controls)
-        yield studio.view(source).of(made.image)
 
 
 def _flicker(frames: Sequence[ImageU8]) -> float:

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, MaskF32
-from difffae.controls import Controls
 from difffae.data.split import read_frames
 from difffae.figures.media import DriverClip
 from difffae.figures.studio import Sitter, Studio
@@ -45,15 +44,9 @@ def measure_stillness(studio: Studio, sitter: Sitter, clip: DriverClip) -> Still
     Raises:
         ValueError: the video cannot be read.
     """
-    source, controls = sitter.source, Controls()
-    pipeline = studio.pipeline
-    state = pipeline.open_stream(source, controls)
-    outputs = []
-    for frame in islice(read_frames(clip.path), NUM_FRAMES):
-        made, state = pipeline.reenact(frame, source, state, controls)
-        outputs.append(studio.view(source).of(made.image))
+    outputs = list(studio.stream(sitter, islice(read_frames(clip.path), NUM_FRAMES)))
     spread = np.stack(outputs).astype(np.float32).std(0).mean(-1)
-    head, shoulders, background = parts(sitter, source.face.layers.person)
+    head, shoulders, background = parts(sitter, sitter.source.face.layers.person)
     return Stillness(
         portrait=sitter.portrait.name,
         head=_mean(spread, head),

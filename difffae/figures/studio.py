@@ -1,5 +1,6 @@
 """A model before portraits: drive them by frames or edit them by number, and see what comes out."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from difffae.arrays import ImageU8, Points3, SquareU8
@@ -109,6 +110,19 @@ class Studio:
         state = self.pipeline.set_reference(reference, source, StreamState())
         made, _ = self.pipeline.reenact(frame, source, state, controls)
         return self.view(source).of(made.image)
+
+    def stream(self, sitter: Sitter, frames: Iterable[ImageU8]) -> Iterator[SquareU8]:
+        """The portrait moved by a driver's frames in their order, smoothed as commands do.
+
+        Args:
+            sitter: whom.
+            frames: of the driver.
+        """
+        source, controls = sitter.source, Controls()
+        state = self.pipeline.open_stream(source, controls)
+        for frame in frames:
+            made, state = self.pipeline.reenact(frame, source, state, controls)
+            yield self.view(source).of(made.image)
 
     def copy(self, sitter: Sitter, frame: ImageU8) -> SquareU8:
         """The portrait with the very pose and expression of a driver's frame."""

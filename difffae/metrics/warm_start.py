@@ -26,6 +26,7 @@ from difffae.data.split import read_frames
 from difffae.diffusion.warm_start import Trail, WarmStart
 from difffae.loading import load_pipeline
 from difffae.metrics.identity import Embedding, FaceEmbedder, load_embedder
+from difffae.metrics.image import mean_change
 from difffae.metrics.landmarks import LandmarkMeter
 from difffae.pipeline import Pipeline, Source
 
@@ -136,7 +137,7 @@ def compare(
         prepared, state = pipeline.prepare(frame, source, state, Controls())
         composite = prepared.condition.composite
         if before is not None:
-            driver_changes.append(_mean_change(composite, before))
+            driver_changes.append(mean_change(composite, before))
         before, cold = composite, None
         for way in ways:
             begun = time.perf_counter()
@@ -145,9 +146,9 @@ def compare(
             way.trail = made.trail
             patch = _patch(made.image, source, composite.shape[0])
             cold = patch if way.controls.warm_start is None or cold is None else cold
-            way.apart.append(_mean_change(patch, cold))
+            way.apart.append(mean_change(patch, cold))
             if way.previous is not None:
-                way.changes.append(_mean_change(patch, way.previous))
+                way.changes.append(mean_change(patch, way.previous))
             way.previous = patch
             way.identities.append(judge.cosine(made.image))
     if len(driver_changes) < MIN_FRAMES - 1:
@@ -170,10 +171,6 @@ def _patch(image: ImageU8, source: Source, size: int) -> ImageU8:
     top, left, side = round(box.top), round(box.left), round(box.size)
     square = image[top : top + side, left : left + side]
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _mean_change(one: ImageU8, other: ImageU8) -> float:
-    return float(cv2.absdiff(one, other).mean())
 
 
 def _figures(way: _Way, driver_change: float) -> Figures:
