@@ -337,7 +337,9 @@ class Generator:
         image, alpha = self._decode(*inputs)
         picture, share = (np.ascontiguousarray(each[0].cpu().numpy()) for each in (image, alpha))
         made = Generated(image=picture, alpha=share)
-        return _trusted(made, condition, self._config.trust) if len(inputs) > 1 else made
+        if not self._config.is_decoder_conditional:
+            return made
+        return _trusted(made, condition, self._config.trust)
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))
