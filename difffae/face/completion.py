@@ -27,6 +27,7 @@ _LEVEL_COST = 40.0  # what fetching from as far above or below as the picture is
 _FADE = 0.85  # of the trust in what is guessed, a pixel further from what is known
 _FEWEST = 64  # patches to choose from, else there is nothing to tell
 _NO_LINE = 15.0  # how much a place without a line running into the hole is worth [of 765]
+_FULL = 128  # trust in a known pixel where patches are compared by whole numbers
 
 Field = Int32[NDArray[np.int32], "h w 2"]  # row and column of the patch that is most like
 Places = Int32[NDArray[np.int32], "places 2"]
@@ -188,15 +189,17 @@ def _improve(image: ShadingF32, field: Field, level: _Level, reaches: tuple[int,
         field[is_lost] = level.sources[chosen][is_lost]
     border = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
     padded = np.pad(image, border)
-    trust = np.pad(np.repeat(level.trust[..., None], 3, -1), border)
-    around = np.ones((_SIDE, _SIDE), np.float32)
-    weights = cv2.filter2D(level.trust, cv2.CV_32F, around, borderType=cv2.BORDER_CONSTANT)
-    rows = (padded.reshape(len(padded), -1), trust.reshape(len(padded), -1), 3 * weights)
-    costs = np.zeros(level.hole.shape, np.float32)
+    trust = np.maximum(np.rint(_FULL * level.trust), 1).astype(np.int32)
+    around = np.ones((_SIDE, _SIDE))
+    weights = cv2.filter2D(trust.astype(float), -1, around, borderType=cv2.BORDER_CONSTANT)
+    by_channel = np.pad(np.repeat(trust[..., None], 3, -1), border)
+    costs = np.zeros(level.hole.shape)
     within = padded[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
     for reach in reaches:
+        whole = np.rint(np.clip(padded, 0, 255)).astype(np.int32)
+        rows = tuple(values.reshape(len(padded), -1) for values in (whole, by_channel))
         for step in (1, -1) if reach > 0 else ():
-            _search(rows, (field, costs), level.is_source, step, reach)
+            _search((*rows, 3 * weights), (field, costs), level.is_source, step, reach)
         votes = _votes(padded, field, level.trust, costs)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
         is_told = (level.hole > 0) & (votes[..., 3] > 0)
         within[is_told] = votes[is_told, :3] / votes[is_told, 3:]
@@ -218,7 +221,7 @@ def _search(rows, best, is_source, step, reach):  # type: ignore[no-untyped-def]
         if field[i, j, 0] < 0:
             continue
         if step > 0:
-            costs[i, j] = _cost(rows, (i, j), (field[i, j, 0], field[i, j, 1]), np.float32(np.inf))
+            costs[i, j] = _cost(rows, (i, j), (field[i, j, 0], field[i, j, 1]), np.inf)
         for row, column in ((i - step, j), (i, j - step)):
             if 0 <= row < height and 0 <= column < width and field[row, column, 0] >= 0:
                 there = (field[row, column, 0] + i - row, field[row, column, 1] + j - column)
@@ -243,23 +246,29 @@ def _try(rows, best, is_source, here, there):  # type: ignore[no-untyped-def]
             field[here[0], here[1], 0], field[here[0], here[1], 1] = y, x
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"})
+@numba.njit(cache=True, nogil=True)
 def _cost(rows, here, there, enough):  # type: ignore[no-untyped-def]
-    """Mean squared difference of two patches, by trust; infinite once it is more than enough."""
+    """Mean squared difference of two patches, by trust; infinite once it is more than enough.
+
+    Whole numbers have the same sum in every order: compiled alone or within its caller, for any
+    processor, the same patch is found.
+    """
     image, trust, weights = rows
-    away = np.float32(_LEVEL_COST) * np.float32(there[0] - here[0]) / np.float32(len(image))
-    total, limit = np.float32(0), (enough - away * away) * weights[here]
+    away = _LEVEL_COST * (there[0] - here[0]) / len(image)
+    total, limit = np.int32(0), (enough - away * away) * weights[here]
     for dy in range(_SIDE):
+        part = np.int32(0)
         for k in range(3 * _SIDE):
             value = image[here[0] + dy, 3 * here[1] + k]
-            difference = value - image[there[0] + dy, 3 * there[1] + k]
-            total += trust[here[0] + dy, 3 * here[1] + k] * difference * difference
+            difference = np.int32(value - image[there[0] + dy, 3 * there[1] + k])
+            part += np.int32(trust[here[0] + dy, 3 * here[1] + k] * difference * difference)
+        total += part
         if total > limit:
-            return np.float32(np.inf)
+            return np.inf
     return total / weights[here] + away * away
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _votes(padded, field, trust, costs):  # type: ignore[no-untyped-def]
     """What the patches over each pixel say of it, summed by how much they count; and these."""
     height, width = costs.shape
