@@ -19,6 +19,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 install_import_hook(checked_modules(ROOT / "difffae"), "shape_checks.check_arrays")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let what streams or has a browser run alone, unless it says that it only computes."""
+    package = item.path.relative_to(ROOT / "tests").parts[0]
+    if package in ("streamer", "webclient") and not item.get_closest_marker("computes"):
+        item.add_marker("alone")
+
+
 @pytest.fixture(autouse=True)
 def ctrl_c_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt on SIGINT, also where a shell started the tests with it ignored."""

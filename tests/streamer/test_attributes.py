@@ -22,6 +22,8 @@ from streamer.attributes import (
     red_green_blue,
 )
 
+pytestmark = pytest.mark.computes
+
 
 def test_numbers_of_the_face_have_the_models_ranges_and_units() -> None:
     spans = {name: (span.least, span.most, span.unit) for name, span in SPANS.items()}

@@ -11,6 +11,8 @@ from streamer.segment import View
 from streamer.verify import verify
 from streamer_media import FakeLoader, FakeReenactor, never_load, read_video
 
+pytestmark = pytest.mark.computes
+
 
 def test_the_demo_drives_the_portrait_with_the_clip(tmp_path: Path) -> None:
     job = demo.demo_job(

@@ -13,6 +13,8 @@ from streamer.offline import main
 from streamer.video_file import VideoReader
 from streamer_media import read_video, write_video
 
+pytestmark = pytest.mark.computes
+
 NUM_FRAMES = 6
 SIDE_PX = 361
 

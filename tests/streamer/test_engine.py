@@ -24,6 +24,8 @@ from streamer.engine import (
 from streamer.errors import ControlError, DriverError, ModelError, PortraitError
 from streamer.portrait import read_portrait
 
+pytestmark = pytest.mark.computes
+
 
 @pytest.fixture(scope="module")
 def tracker() -> MediaPipeTracker:

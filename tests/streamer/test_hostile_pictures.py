@@ -13,6 +13,8 @@ from streamer.errors import PortraitError
 from streamer.portraits import PictureSizeError, PictureTypeError, Portraits
 from streamer.server_config import Limits
 
+pytestmark = pytest.mark.computes
+
 NUM_DAMAGED = 240
 SIDE = 80
 LIMITS = Limits(upload_pixels=500 * 500)

@@ -19,6 +19,8 @@ from streamer.live import SessionSettings, TimedFrame
 from streamer.live_engine import MAX_PORTRAITS, PipelineEngine, load_live_engine
 from streamer.portrait import read_portrait
 
+pytestmark = pytest.mark.computes
+
 Frames = list[NDArray[np.uint8]]
 
 

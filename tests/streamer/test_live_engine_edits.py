@@ -22,6 +22,8 @@ from streamer.live import SessionSettings, TimedFrame
 from streamer.live_engine import MAX_DRESSED, PipelineEngine, load_live_engine
 from streamer.portrait import read_portrait
 
+pytestmark = pytest.mark.computes
+
 Image = NDArray[np.uint8]
 WAIT_S = 60
 EDITS: dict[str, object] = {

@@ -8,12 +8,15 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from streamer.engine import Engine, EngineSettings, load_engine
 from streamer.live import SessionSettings, TimedFrame
 from streamer.live_engine import PipelineEngine
 from streamer.portrait import read_portrait
+
+pytestmark = pytest.mark.computes
 
 WAIT_S = 60
 Image = NDArray[np.uint8]

@@ -11,6 +11,8 @@ from streamer.segment import SEGMENT_FRAMES, EncoderSettings, SegmentSeries, Seg
 from streamer.video_file import DriverFrame
 from streamer_media import FakeReenacted, moving_frames, read_video
 
+pytestmark = pytest.mark.computes
+
 SETTINGS = EncoderSettings(time_base=Fraction(1, 600), rate=Fraction(25))
 
 

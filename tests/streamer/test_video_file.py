@@ -19,6 +19,8 @@ from streamer.video_file import (
 )
 from streamer_media import VideoOptions, moving_frames, write_video
 
+pytestmark = pytest.mark.computes
+
 
 def refusal(path: Path) -> str:
     with pytest.raises(DriverError) as caught:

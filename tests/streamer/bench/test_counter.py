@@ -13,6 +13,8 @@ from aiortc.codecs import vpx
 from streamer.bench import counter
 from streamer.label import Label
 
+pytestmark = pytest.mark.computes
+
 
 def noise(height: int = 480, width: int = 640) -> np.ndarray:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)

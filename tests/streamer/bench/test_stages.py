@@ -14,6 +14,8 @@ from streamer.bench.stages import Asked, StagesReport, measure, stages
 from streamer.bench.stages_report import as_json, lines
 from streamer.errors import ModelError, UsageError
 
+pytestmark = pytest.mark.computes
+
 NUM_FRAMES, NUM_STEPS = 3, 2
 
 
