@@ -27,7 +27,10 @@ _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
 
 def warm_up() -> None:
     """Have the compiled loops ready before the first real frame."""
-    _around(np.zeros((_AROUND_PX, _AROUND_PX), np.float32))
+    nothing = np.zeros((_AROUND_PX, _AROUND_PX), np.float32)
+    black = np.zeros((*nothing.shape, 3), np.uint8)
+    _around(nothing)
+    _take_out(black.copy(), black, black, nothing)
 
 
 def paste_back(
@@ -78,9 +81,23 @@ def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
 
     Where the condition is hidden there is nothing that could be taken out again.
     """
-    alpha = _painted(generated.alpha, condition)[..., None]
-    own = (generated.image - (1 - alpha) * condition.composite) / np.maximum(alpha, _LEAST_ALPHA)
-    return np.asarray(np.clip(np.rint(own), 0, 255), np.uint8)
+    own = np.empty_like(generated.image)
+    alpha = _painted(generated.alpha, condition)
+    _take_out(own, generated.image, condition.composite, alpha)
+    return own
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_out(out, mixed, shown, alpha):  # type: ignore[no-untyped-def]
+    one, least, highest = np.float32(1), np.float32(_LEAST_ALPHA), np.float32(255)
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            share = alpha[row, column]
+            rest, gain = one - share, one / max(share, least)
+            for n in range(3):
+                value = np.float32(mixed[row, column, n]) - rest * np.float32(shown[row, column, n])
+                value = min(max(gain * value, np.float32(0)), highest)
+                out[row, column, n] = np.uint8(np.rint(value))
 
 
 def _painted(alpha: MaskF32, condition: Condition) -> MaskF32:

@@ -1,6 +1,6 @@
 """A source's pictures, and how a warp lays them over one another: the composite of a condition."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -80,29 +80,28 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     moved = _read(layers.cut_out, head_map)
     head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
     person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
-    person = _changed(_ended(person, head_map, layers.crown), warp.person_change)
+    _end(person, head_map, layers.crown, np.float32(_SOFT_SHARE * size))
+    person = _changed(person, warp.person_change)
     mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
     box = face_box(warp.face_weight, size)
     if box.height and box.width:
-        face = enlarge(warp, size, box)
+        face = enlarge(replace(warp, head_relight=None, person_change=None), size, box)
         weight = np.ascontiguousarray(face.face_weight)
         lit = lit_face(layers, face)
         mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
     return mixed, person
 
 
-def _ended(person: MaskF32, positions: MapF32, crown: Heights) -> MaskF32:
-    """The moved person's mask without what is read above the head's end, past the upper edge."""
-    above = -positions[..., 1]
-    (rows,) = np.nonzero(above.max(1) > 0)
-    if not rows.size:
-        return person
-    part = slice(rows[0], rows[-1] + 1)
-    columns = np.clip(positions[part, :, 0].astype(int), 0, len(crown) - 1)
-    share = (crown[columns] - above[part]) / (_SOFT_SHARE * len(crown)) + 0.5
-    kept = np.where(above[part] > 0, np.clip(share, 0, 1), 1)
-    person[part] *= kept.astype(np.float32)
-    return person
+@numba.njit(cache=True, nogil=True)
+def _end(person, positions, crown, soft):  # type: ignore[no-untyped-def]
+    """Take from the moved person's mask what is read above the head's end, past the upper edge."""
+    for row in range(person.shape[0]):
+        for column in range(person.shape[1]):
+            down = positions[row, column, 1]
+            if down < 0:
+                there = min(max(int(positions[row, column, 0]), 0), len(crown) - 1)
+                share = (crown[there] + down) / soft + np.float32(0.5)
+                person[row, column] *= min(max(share, np.float32(0)), np.float32(1))
 
 
 def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
@@ -110,7 +109,8 @@ def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
     if change is None:
         return person
     larger = cv2.resize(change, person.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(person + larger, 0, 1), np.float32)
+    cv2.add(person, larger, dst=larger)
+    return np.asarray(np.clip(larger, 0, 1, out=larger), np.float32)
 
 
 def _relit(head: ImageU8, warp: Warp) -> ImageU8:

@@ -1,6 +1,7 @@
 """A condition before it is composed, and the same for crops of other sizes."""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import cv2
 import numba
@@ -9,6 +10,8 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import MapF32, MaskF32, PaintF32, ShadingF32
+
+Between = tuple[NDArray[np.uint32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,38 +123,75 @@ def _enlarged(
     scaling: tuple[float, float] = (1, 0),
 ) -> Float32[NDArray[np.float32], "rows columns n"]:
     """A part of a larger picture of values, bilinear, times the first number plus the second."""
-    out = np.empty((box.height, box.width, values.shape[2]), np.float32)
-    shrink = np.float32(values.shape[0] / size)
-    gain, shift = np.float32(scaling[0]), np.float32(scaling[1])
-    _enlarge_into(out, np.ascontiguousarray(values), shrink, (box.top, box.left), (gain, shift))
-    return out
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _enlarge_into(out, values, shrink, corner, scaling):  # type: ignore[no-untyped-def]
-    (top, left), (gain, shift) = corner, scaling
     height, width, planes = values.shape
-    half, zero = np.float32(0.5), np.float32(0)
-    for row in range(out.shape[0]):
-        y = max((np.float32(top + row) + half) * shrink - half, zero)
-        y0 = min(int(y), height - 1)
-        y1 = min(y0 + 1, height - 1)
-        fy = y - np.float32(y0)
-        for column in range(out.shape[1]):
-            x = max((np.float32(left + column) + half) * shrink - half, zero)
-            x0 = min(int(x), width - 1)
-            x1 = min(x0 + 1, width - 1)
-            fx = x - np.float32(x0)
-            for n in range(planes):
-                upper = values[y0, x0, n] + fx * (values[y0, x1, n] - values[y0, x0, n])
-                lower = values[y1, x0, n] + fx * (values[y1, x1, n] - values[y1, x0, n])
-                out[row, column, n] = gain * (upper + fy * (lower - upper)) + shift
+    out = np.empty((box.height, box.width * planes), np.float32)
+    known = np.ascontiguousarray(values).reshape(height, -1)
+    rows = _between(height, size, (box.top, box.height), 1)
+    columns = _between(width, size, (box.left, box.width), planes)
+    gain, shift = np.float32(scaling[0]), np.float32(scaling[1])
+    _enlarge_into(out, known, rows, columns, (np.uint32(planes), gain, shift))
+    return out.reshape(box.height, box.width, planes)
+
+
+@lru_cache(maxsize=64)
+def _between(num_known: int, size: int, part: tuple[int, int], planes: int) -> Between:
+    """For each value of a part of a larger row: the known one before it, and how far it is on.
+
+    Args:
+        num_known: pixels of the smaller row.
+        size: pixels of the larger row.
+        part: the first that is wanted, and how many.
+        planes: values of each.
+    """
+    wanted = part[0] + np.arange(part[1])
+    places = np.maximum((wanted + 0.5) * num_known / size - 0.5, 0)
+    starts = places.astype(np.uint32)
+    shares = (places - starts).astype(np.float32)
+    each = starts[:, None] * np.uint32(planes) + np.arange(planes, dtype=np.uint32)
+    return each.ravel(), np.repeat(shares, planes)
+
+
+@numba.njit(cache=True, nogil=True)
+def _enlarge_into(out, values, rows, columns, scaling):  # type: ignore[no-untyped-def]
+    """Mix two rows, then in that each value with the next; indices without sign are not checked."""
+    planes, gain, shift = scaling
+    num_rows, length = values.shape
+    mixed = np.empty(length + planes, np.float32)
+    for row in range(len(out)):
+        first = rows[0][row]
+        upper, lower = values[first], values[min(first + 1, num_rows - 1)]
+        for k in range(length):
+            mixed[k] = upper[k] + rows[1][row] * (lower[k] - upper[k])
+        mixed[length:] = mixed[length - planes : length]
+        for k in range(out.shape[1]):
+            here = columns[0][k]
+            value = mixed[here]
+            value += columns[1][k] * (mixed[here + planes] - value)
+            out[row, k] = gain * value + shift
 
 
 def _carried_on(positions: MapF32, weight: MaskF32) -> MapF32:
     """Positions of the face, also one pixel outside it: a larger map reads between the two."""
-    known = (weight > 0).astype(np.float32)
-    near = cv2.boxFilter(known, -1, (3, 3), normalize=False)
-    around = cv2.boxFilter(positions * known[..., None], -1, (3, 3), normalize=False)
-    mean = around / np.maximum(near, 1)[..., None]
-    return np.where(known[..., None] > 0, positions, mean).astype(np.float32)
+    out = positions.copy()
+    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
+    _carry_on(out, positions, weight, (top, top + height), (left, left + width))
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _carry_on(out, positions, weight, rows, columns):  # type: ignore[no-untyped-def]
+    """Outside the face the mean of those pixels around that are on it, if any."""
+    height, width = weight.shape
+    for row in range(max(rows[0] - 1, 0), min(rows[1] + 1, height)):
+        for column in range(max(columns[0] - 1, 0), min(columns[1] + 1, width)):
+            if weight[row, column] > 0:
+                continue
+            count, x, y = 0, np.float32(0), np.float32(0)
+            for i in range(max(row - 1, 0), min(row + 2, height)):
+                for k in range(max(column - 1, 0), min(column + 2, width)):
+                    if weight[i, k] > 0:
+                        count += 1
+                        x += positions[i, k, 0]
+                        y += positions[i, k, 1]
+            if count:
+                out[row, column, 0], out[row, column, 1] = x / count, y / count
