@@ -27,6 +27,7 @@ from difffae.diffusion.parameterization import Parameterization
 from difffae.diffusion.sampler import Denoise, sample_dpm_solver
 from difffae.diffusion.schedule import NoiseSchedule
 from difffae.diffusion.warm_start import Trail, WarmStart, can_follow
+from difffae.face.blending import lay_over
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
 from difffae.model.autoencoder import Decoder, Encoder
@@ -66,11 +67,12 @@ def _trusted(made: Generated, condition: Condition, trust: float) -> Generated:
     """So much of what the networks painted over the condition; all of it where that is hidden."""
     if trust == 1:
         return made
-    weight = np.full_like(made.alpha, trust)
-    if condition.hidden is not None:
-        weight = np.maximum(weight, condition.hidden)
-    image = cv2.blendLinear(made.image, condition.composite, weight, 1 - weight)
-    return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * weight)
+    if condition.hidden is None:
+        image = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
+        return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * np.float32(trust))
+    weight, image = np.maximum(np.float32(trust), condition.hidden), condition.composite.copy()
+    lay_over(image, made.image, weight)
+    return Generated(image=image, alpha=made.alpha * weight)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, MaskU8, SquareF32, SquareU8
+from difffae.face.blending import lay_over
 from difffae.face.crop import CropBox, paste
 from difffae.face.layers import Layers, compose
 from difffae.face.renderer import Condition
@@ -54,10 +55,10 @@ def paste_back(
     if size == generated.image.shape[0]:
         return generated.image, edited
     full, _ = compose(layers, condition.warp)
-    own = cv2.resize(_own_pixels(generated, condition), (size, size))
+    own = np.asarray(cv2.resize(_own_pixels(generated, condition), (size, size)), np.uint8)
     alpha = _enlarged(_painted(generated.alpha, condition), size)
-    patch = cv2.blendLinear(own, full, alpha, 1 - alpha)
-    return np.asarray(patch, np.uint8), _enlarged(edited, size)
+    lay_over(full, own, alpha)
+    return full, _enlarged(edited, size)
 
 
 def lay_into(

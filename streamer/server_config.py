@@ -106,7 +106,7 @@ class ServerConfig:
         ray: run the model on a Ray cluster instead: local, auto, HOST:PORT of its head.
         replicas: of the model on the cluster, one for each accelerator.
         max_sessions: people on camera at once.
-        max_side_px: larger portraits are shown in this size; 0 is 720, or 512 on a CPU of fewer
+        max_side_px: larger portraits are shown in this size; 0 is 720, or 384 on a CPU of fewer
             than four cores.
         limits: per visitor.
         ice_servers: STUN URLs; none by default, which suffices where no NAT is between.
@@ -155,7 +155,7 @@ class ServerConfig:
 
 def default_side_px(device: str, num_cores: int) -> int:
     """How large a portrait is shown where nobody says: what a machine can paint fluently."""
-    return 512 if device == "cpu" and num_cores < 4 else 720
+    return 384 if device == "cpu" and num_cores < 4 else 720
 
 
 def is_loopback(host: str) -> bool:

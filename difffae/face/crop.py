@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from difffae.arrays import ImageU8, Points3, SquareF32, SquareU8
+from difffae.face.blending import lay_over
 
 FACE_TO_CROP = 2.3  # side of the crop / larger side of the face mesh: hair and neck fit in
 TRACKING_TO_FACE = 1.9  # side of the tracker's input / larger side of the face mesh
@@ -89,6 +90,5 @@ def paste(image: ImageU8, patch: SquareU8, weight: SquareF32, box: CropBox) -> I
     if patch.shape[:2] != (size, size):
         raise ValueError(f"Got a patch of {patch.shape[:2]} but expected the box's {(size, size)}")
     result = image.copy()
-    region = result[top : top + size, left : left + size]
-    region[:] = cv2.blendLinear(patch, np.ascontiguousarray(region), weight, 1 - weight)
+    lay_over(result[top : top + size, left : left + size], patch, weight)
     return result

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MapF32, MaskF32
+from difffae.face.blending import lay_over
 from difffae.face.mouth import tint
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
 
@@ -82,13 +83,12 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
     _end(person, head_map, layers.crown, np.float32(_SOFT_SHARE * size))
     person = _changed(person, warp.person_change)
-    mixed = np.asarray(cv2.blendLinear(head, layers.plate, person, 1 - person), np.uint8)
+    mixed = layers.plate.copy()
+    lay_over(mixed, head, person)
     box = face_box(warp.face_weight, size)
     if box.height and box.width:
         face = enlarge(replace(warp, head_relight=None, person_change=None), size, box)
-        weight = np.ascontiguousarray(face.face_weight)
-        lit = lit_face(layers, face)
-        mixed[box.slices] = cv2.blendLinear(lit, mixed[box.slices], weight, 1 - weight)
+        lay_over(mixed[box.slices], lit_face(layers, face), face.face_weight)
     return mixed, person
 
 
