@@ -187,7 +187,7 @@ def test_what_cannot_serve_the_model_is_refused(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "num_cores", "side_px"), [("cpu", 2, 512), ("cpu", 4, 720), ("cuda:0", 2, 720)]
+    ("device", "num_cores", "side_px"), [("cpu", 2, 384), ("cpu", 4, 720), ("cuda:0", 2, 720)]
 )
 def test_portraits_are_shown_smaller_where_cores_are_few(
     device: str, num_cores: int, side_px: int
