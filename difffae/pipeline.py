@@ -10,6 +10,7 @@ from difffae.diffusion.warm_start import Trail as Trail
 from difffae.face.company import is_same_person
 from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
+from difffae.face.glimpse import glimpse_of, looks_the_same
 from difffae.face.identity import align_face, five_points
 from difffae.face.lamp import add_lamp
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
@@ -250,15 +251,18 @@ class Pipeline:
     def sight(self, frame: ImageU8, state: StreamState) -> Sighting | None:
         """Where the stream's face is in this frame; None where it shows none, or another's.
 
-        A frame that later ones are measured from is looked at more than once.
+        A frame that later ones are measured from is looked at more than once; one that shows the
+        face as it was before, not at all.
         """
-        previous = state.motion.points
+        previous, known = state.motion.points, state.motion.reference is not None
+        if previous is not None and known and looks_the_same(frame, state.glimpse):
+            return Sighting(image=frame, points=previous)
         points = self._tracker.track(frame, previous)
         if points is None:
             return None
         if not is_same_person(points, previous, state.company, state.motion.num_lost):
             return None
-        if state.motion.reference is None:
+        if not known:
             points = measure(self._tracker, frame, points)
         return Sighting(image=frame, points=points)
 
@@ -318,6 +322,8 @@ class Pipeline:
         stage = self._stage(source)
         if sighting is None:
             return replace(state, motion=lose(state.motion, stage))
+        if sighting.points is not state.motion.points:
+            state = replace(state, glimpse=glimpse_of(sighting.image, sighting.points))
         motion = MotionControls(
             motion=controls.motion,
             strength=controls.strength,

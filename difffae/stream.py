@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from difffae.arrays import ImageU8, Latents, Lighting, MaskU8
 from difffae.diffusion.warm_start import Trail
 from difffae.face.company import Company
+from difffae.face.glimpse import Glimpse
 from difffae.face.motion import MotionState
 from difffae.face.renderer import Condition
 
@@ -15,12 +16,14 @@ class StreamState:
 
     Attributes:
         motion: of the driver and of the source's face.
+        glimpse: of the driver where `motion.points` were found; None before.
         lighting: the driver's, as last seen; None before.
         company: who else was in the picture at the last look.
         trail: of the last frame that `reenact` painted; who paints apart keeps it apart.
     """
 
     motion: MotionState = field(default_factory=MotionState)
+    glimpse: Glimpse | None = None
     lighting: Lighting | None = None
     company: Company = field(default_factory=Company)
     trail: Trail | None = None

@@ -40,8 +40,9 @@ class ScriptedTracker:
 
 
 def driver_frame(number: int, colour: int = 90) -> ImageU8:
-    """A frame of one colour that names its points in the script."""
-    frame = np.full((DRIVER_SIDE, DRIVER_SIDE, 3), colour, np.uint8)
+    """A frame that names its points in the script, of a colour for each number."""
+    frame = np.full((DRIVER_SIDE, DRIVER_SIDE, 3), colour + 10 * number, np.uint8)
+    frame[-1, -1] = colour
     frame[0, 0], frame[0, 1] = number, (1, 2, 3)
     return frame
 

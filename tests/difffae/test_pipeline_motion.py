@@ -160,6 +160,15 @@ def test_rendering_shows_the_parameters_and_the_light_it_is_given(
     assert pipeline.render(source, own, bright).composite.mean() > before.composite.mean() + 2
 
 
+def test_a_face_whose_pixels_stay_is_not_found_anew(pipeline: Pipeline, source: Source) -> None:
+    start = pipeline.open_stream(source, CONTROLS)
+    first = pipeline.skip(driver_frame(0, colour=90), source, start, CONTROLS)
+    same = pipeline.skip(driver_frame(2, colour=70), source, first, CONTROLS)
+    assert same.motion.points is first.motion.points
+    other = pipeline.skip(driver_frame(2, colour=80), source, first, CONTROLS)
+    assert other.motion.points is not first.motion.points
+
+
 def test_another_persons_face_is_not_followed_while_the_own_one_is_missing(
     pipeline: Pipeline, source: Source, script: dict[int, Points3 | None]
 ) -> None:
@@ -168,9 +177,8 @@ def test_another_persons_face_is_not_followed_while_the_own_one_is_missing(
     start = pipeline.open_stream(source, CONTROLS)
     state = pipeline.skip(driver_frame(0), source, start, CONTROLS)
     size = float(np.ptp(known[:, :2], axis=0).max())
-    elsewhere = replace(
-        state, motion=replace(state.motion, points=known + np.float32([2 * size, 0, 0]))
-    )
+    away = replace(state.motion, points=known + np.float32([2 * size, 0, 0]))
+    elsewhere = replace(state, motion=away, glimpse=None)
     lost = pipeline.skip(driver_frame(0), source, elsewhere, CONTROLS)
     assert lost.motion.num_lost == 1
     for _ in range(MEMORY_FRAMES):
