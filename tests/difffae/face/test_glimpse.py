@@ -31,6 +31,15 @@ def test_a_codecs_rounding_is_no_change_and_a_pixel_of_the_face_is(
     assert not looks_the_same(blinking, last)
 
 
+def test_in_the_dark_small_changes_are_motion() -> None:
+    dark = FRAME // 16
+    last = glimpse_of(dark, face(30, 20))
+    assert looks_the_same(dark, last)
+    moved = dark.copy()
+    moved[40, 50] += 3
+    assert not looks_the_same(moved, last)
+
+
 def test_what_moves_beside_the_face_does_not_count() -> None:
     last = glimpse_of(FRAME, face(30, 20))
     other = FRAME.copy()
