@@ -28,10 +28,7 @@ _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
 
 def warm_up() -> None:
     """Have the compiled loops ready before the first real frame."""
-    nothing = np.zeros((_AROUND_PX, _AROUND_PX), np.float32)
-    black = np.zeros((*nothing.shape, 3), np.uint8)
-    _around(nothing)
-    _take_out(black.copy(), black, black, nothing)
+    _around(np.zeros((_AROUND_PX, _AROUND_PX), np.float32))
 
 
 def paste_back(

@@ -191,7 +191,7 @@ def _improve(image: ShadingF32, field: Field, level: _Level, reaches: tuple[int,
     padded = np.pad(image, border)
     trust = np.maximum(np.rint(_FULL * level.trust), 1).astype(np.int32)
     around = np.ones((_SIDE, _SIDE))
-    weights = cv2.filter2D(trust.astype(float), -1, around, borderType=cv2.BORDER_CONSTANT)
+    weights = 3 * cv2.filter2D(trust.astype(float), -1, around, borderType=cv2.BORDER_CONSTANT)
     by_channel = np.pad(np.repeat(trust[..., None], 3, -1), border)
     costs = np.zeros(level.hole.shape)
     within = padded[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
@@ -199,7 +199,7 @@ def _improve(image: ShadingF32, field: Field, level: _Level, reaches: tuple[int,
         whole = np.rint(np.clip(padded, 0, 255)).astype(np.int32)
         rows = tuple(values.reshape(len(padded), -1) for values in (whole, by_channel))
         for step in (1, -1) if reach > 0 else ():
-            _search((*rows, 3 * weights), (field, costs), level.is_source, step, reach)
+            _search((*rows, weights), (field, costs), level.is_source, step, reach)
         votes = _votes(padded, field, level.trust, costs)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
         is_told = (level.hole > 0) & (votes[..., 3] > 0)
         within[is_told] = votes[is_told, :3] / votes[is_told, 3:]

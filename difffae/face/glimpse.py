@@ -7,7 +7,6 @@ last answer was. A driver who stands still would make the portrait tremble.
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from difffae.arrays import ImageU8, Points3
 from difffae.face.crop import box_around
@@ -67,5 +66,5 @@ def looks_the_same(frame: ImageU8, last: Glimpse | None) -> bool:
         return False
     height, width = last.pixels.shape[:2]
     now = frame[last.top : last.top + height, last.left : last.left + width]
-    change = cv2.absdiff(np.ascontiguousarray(now), last.pixels)
+    change = cv2.absdiff(now, last.pixels)
     return float(change.max()) <= last.tolerance

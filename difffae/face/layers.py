@@ -1,6 +1,6 @@
 """A source's pictures, and how a warp lays them over one another: the composite of a condition."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
@@ -87,7 +87,7 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     lay_over(mixed, head, person)
     box = face_box(warp.face_weight, size)
     if box.height and box.width:
-        face = enlarge(replace(warp, head_relight=None, person_change=None), size, box)
+        face = enlarge(warp, size, box)
         lay_over(mixed[box.slices], lit_face(layers, face), face.face_weight)
     return mixed, person
 

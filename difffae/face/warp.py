@@ -1,6 +1,6 @@
 """A condition before it is composed, and the same for crops of other sizes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -71,32 +71,29 @@ def face_box(weight: MaskF32, size: int) -> Box:
 
 
 def enlarge(warp: Warp, size: int, box: Box) -> Warp:
-    """A part of the same warp for a crop of another size.
+    """A part of the same warp for a crop of another size: for the face, without what is around it.
 
     Args:
         warp: whole.
         size: of the crop [px].
         box: of it.
     """
-    if size == warp.head_map.shape[0]:
-        whole = {field.name: getattr(warp, field.name) for field in fields(warp)}
-        return Warp(
-            **{name: value[box.slices] for name, value in whole.items() if value is not None}
-        )
+    is_same = size == warp.head_map.shape[0]
 
-    def resized(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def part(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if is_same:
+            return values[box.slices]
         planes = values[..., None] if values.ndim == 2 else values
         return _enlarged(planes, size, box).reshape(box.height, box.width, *values.shape[2:])
 
+    face_map = warp.face_map if is_same else _carried_on(warp.face_map, warp.face_weight)
     return Warp(
-        face_map=moved_to(_carried_on(warp.face_map, warp.face_weight), size, box),
+        face_map=moved_to(face_map, size, box),
         head_map=moved_to(warp.head_map, size, box),
-        face_weight=resized(warp.face_weight),
-        inside_mask=resized(warp.inside_mask),
-        mouth_paint=resized(warp.mouth_paint),
-        relight=resized(warp.relight),
-        head_relight=None if warp.head_relight is None else resized(warp.head_relight),
-        person_change=None if warp.person_change is None else resized(warp.person_change),
+        face_weight=part(warp.face_weight),
+        inside_mask=part(warp.inside_mask),
+        mouth_paint=part(warp.mouth_paint),
+        relight=part(warp.relight),
     )
 
 
@@ -126,29 +123,34 @@ def _enlarged(
     height, width, planes = values.shape
     out = np.empty((box.height, box.width * planes), np.float32)
     known = np.ascontiguousarray(values).reshape(height, -1)
-    rows = _between(height, size, (box.top, box.height), 1)
-    columns = _between(width, size, (box.left, box.width), planes)
+    down, across = box.slices
+    rows = _part(_between(height, size, 1), down, 1)
+    columns = _part(_between(width, size, planes), across, planes)
     gain, shift = np.float32(scaling[0]), np.float32(scaling[1])
     _enlarge_into(out, known, rows, columns, (np.uint32(planes), gain, shift))
     return out.reshape(box.height, box.width, planes)
 
 
 @lru_cache(maxsize=64)
-def _between(num_known: int, size: int, part: tuple[int, int], planes: int) -> Between:
-    """For each value of a part of a larger row: the known one before it, and how far it is on.
+def _between(num_known: int, size: int, planes: int) -> Between:
+    """For each value of a larger row: the known one before it, and how far it is on to the next.
 
     Args:
         num_known: pixels of the smaller row.
         size: pixels of the larger row.
-        part: the first that is wanted, and how many.
         planes: values of each.
     """
-    wanted = part[0] + np.arange(part[1])
-    places = np.maximum((wanted + 0.5) * num_known / size - 0.5, 0)
+    places = np.maximum((np.arange(size) + 0.5) * num_known / size - 0.5, 0)
     starts = places.astype(np.uint32)
     shares = (places - starts).astype(np.float32)
     each = starts[:, None] * np.uint32(planes) + np.arange(planes, dtype=np.uint32)
     return each.ravel(), np.repeat(shares, planes)
+
+
+def _part(row: Between, part: slice, planes: int) -> Between:
+    starts, shares = row
+    values = slice(part.start * planes, part.stop * planes)
+    return starts[values], shares[values]
 
 
 @numba.njit(cache=True, nogil=True)
