@@ -13,6 +13,7 @@ from difffae.face.renderer import Condition
 from difffae.face.warp import Warp
 from difffae.generator import Generated
 from difffae.paste_back import lay_into, paste_back
+from plain_warp import plain_warp
 
 SMALL, LARGE = 64, 192
 
@@ -31,15 +32,7 @@ def resting_warp() -> Warp:
     """Nothing moves and the face covers nothing: the head layer is all."""
     rows, columns = np.indices((SMALL, SMALL))
     here = np.stack([columns, rows], -1).astype(np.float32)
-    none = np.zeros((SMALL, SMALL), np.float32)
-    return Warp(
-        face_map=here,
-        head_map=here,
-        face_weight=none,
-        inside_mask=none,
-        mouth_paint=np.zeros((SMALL, SMALL, 4), np.float32),
-        relight=np.ones((SMALL, SMALL, 3), np.float32),
-    )
+    return plain_warp(here)
 
 
 def condition(composite: ImageU8) -> Condition:

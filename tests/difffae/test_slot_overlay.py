@@ -8,9 +8,9 @@ import torch
 from difffae.controls import Controls
 from difffae.face.crop import CropBox
 from difffae.face.renderer import Condition
-from difffae.face.warp import Warp
 from difffae.pipeline import Pipeline, Source
 from difffae.slot_overlay import SlotView, show_slots, slot_colour
+from plain_warp import plain_warp
 from scripted_pipeline import CONTROLS
 
 SIDE, CROP = 256, CropBox(left=32, top=16, size=128)
@@ -31,17 +31,13 @@ def condition(shift: float = 0.0) -> Condition:
     rows, columns = np.indices((SIDE, SIDE), np.float32)
     none = np.zeros((SIDE, SIDE), np.float32)
     positions = np.stack([columns + np.float32(shift), rows], -1)
-    warp = Warp(
-        face_map=positions,
-        head_map=positions,
-        face_weight=none,
-        inside_mask=none,
-        mouth_paint=np.zeros((SIDE, SIDE, 4), np.float32),
-        relight=np.ones((SIDE, SIDE, 3), np.float32),
-    )
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
     return Condition(
-        composite=picture, face_mask=none, inside_mask=none, person_mask=none, warp=warp
+        composite=picture,
+        face_mask=none,
+        inside_mask=none,
+        person_mask=none,
+        warp=plain_warp(positions),
     )
 
 

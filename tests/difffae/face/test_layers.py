@@ -3,7 +3,7 @@
 import numpy as np
 
 from difffae.face.layers import Layers, compose
-from difffae.face.warp import Warp
+from plain_warp import plain_warp
 
 SIZE = 256
 
@@ -16,15 +16,6 @@ def test_hair_that_the_upper_edge_cuts_ends_round_above_it() -> None:
         portrait=picture, person=head, plate=picture, skin_colour=np.zeros(3, np.float32)
     )
     lower = np.stack([columns, rows - 40], -1)
-    no_face = np.zeros((SIZE, SIZE), np.float32)
-    warp = Warp(
-        face_map=lower,
-        head_map=lower,
-        face_weight=no_face,
-        inside_mask=no_face,
-        mouth_paint=np.zeros((SIZE, SIZE, 4), np.float32),
-        relight=np.ones((SIZE, SIZE, 3), np.float32),
-    )
-    _, person = compose(layers, warp)
+    _, person = compose(layers, plain_warp(lower))
     whole = (columns - 128) ** 2 + (rows - 100) ** 2 < 70**2
     assert ((person > 0.5) != whole).mean() < 0.005

@@ -17,8 +17,9 @@ from difffae.face.parameters import FaceParameters, axis_angle, matrix, retarget
 from difffae.face.renderer import Condition, Renderer, blurred, warm_up
 from difffae.face.source_face import SourceFace
 from difffae.face.surroundings import SurroundingsConfig
-from difffae.face.warp import Box, Warp, enlarge
+from difffae.face.warp import Box, enlarge
 from face_media import TrackedPortrait
+from plain_warp import plain_warp
 
 UPWARDS, ASIDE = np.float32([0, -0.05, 0, -0.05]), np.float32([0.07, 0, 0.07, 0])
 
@@ -281,15 +282,11 @@ def test_a_larger_warp_reads_no_strangers_pixels_at_the_faces_border() -> None:
     size, factor = 64, 3
     y, x = np.mgrid[:size, :size].astype(np.float32)
     is_face = np.hypot(x - 30, y - 34) < 20
-    nothing = np.zeros((size, size), np.float32)
     own = np.stack([x, y], -1)
-    warp = Warp(
+    warp = replace(
+        plain_warp(own),
         face_map=np.where(is_face[..., None], own, 0).astype(np.float32),
-        head_map=own,
         face_weight=is_face.astype(np.float32),
-        inside_mask=nothing,
-        mouth_paint=np.zeros((size, size, 4), np.float32),
-        relight=np.ones((size, size, 3), np.float32),
     )
     side = factor * size
     large = enlarge(warp, side, Box(top=0, left=0, height=side, width=side))
