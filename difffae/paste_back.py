@@ -28,7 +28,10 @@ _MASK_THRESHOLD = 8  # of 255: less edited pixels are left out of the mask
 
 def warm_up() -> None:
     """Have the compiled loops ready before the first real frame."""
-    _around(np.zeros((_AROUND_PX, _AROUND_PX), np.float32))
+    nothing = np.zeros((_AROUND_PX, _AROUND_PX), np.float32)
+    black = np.zeros((_AROUND_PX, _AROUND_PX, 3), np.uint8)
+    _around(nothing)
+    _take_out(np.empty_like(black), black, black, nothing)
 
 
 def paste_back(

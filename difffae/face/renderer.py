@@ -247,14 +247,23 @@ class Renderer:
 
 
 def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
-    """Render once, so that the compiled loops are there before the first real frame."""
+    """Render once, so that the compiled loops are there before the first real frame.
+
+    Also at twice the size, which has loops of its own: numba does not stand that two threads ask
+    for a loop the first time at once, as those that paint would.
+    """
     middle = np.array([size / 2, size / 2, 0], np.float32)
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
     fitted = head_model.fit(np.concatenate([head_model.mean, irises]) * (size / 4) + middle)
     light = uniform_lighting()
+    lights = (light, light)
+    renderer.condition(fitted, _black_layers(size), fitted.parameters, lights)
+    compose(_black_layers(2 * size), renderer.warp(fitted, fitted.parameters, lights))
+
+
+def _black_layers(size: int) -> Layers:
     black, nobody = np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
-    layers = Layers(portrait=black, person=nobody, plate=black, skin_colour=np.zeros(3, np.float32))
-    renderer.condition(fitted, layers, fitted.parameters, (light, light))
+    return Layers(portrait=black, person=nobody, plate=black, skin_colour=np.zeros(3, np.float32))
 
 
 def _face_alone(layers: Layers, warp: Warp) -> Condition:
