@@ -1,6 +1,8 @@
 """Loading a model's folder: what is there, what is wrong, and what the ledger says."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,31 @@ FILES = (
     "identity_encoder",
     "region_encoder",
 )
+_NEW_LOOPS = """
+import sys
+import numba.core.registry
+import cv2, numpy as np
+from difffae import Controls, load_pipeline
+
+def loops():
+    owners = [m for n, m in list(sys.modules.items()) if n.startswith("difffae.")]
+    found = [(n, f) for m in owners for n, f in vars(m).items()]
+    kind = numba.core.registry.CPUDispatcher
+    return {(n, str(s)) for n, f in found if isinstance(f, kind) for s in f.signatures}
+
+pipeline, controls = load_pipeline(sys.argv[1], runtime="eager"), Controls(light="driver")
+picture = cv2.cvtColor(cv2.imread(sys.argv[2]), cv2.COLOR_BGR2RGB)
+portraits = [cv2.resize(picture, (size, size)) for size in (256, 300, 800)]
+sources = [pipeline.encode_source(portrait) for portrait in portraits]
+before = loops()
+assert before
+for portrait, source in zip(portraits, sources):
+    state = pipeline.open_stream(source, controls)
+    _, state = pipeline.reenact(portrait, source, state, controls)
+    moved = np.roll(portrait, 5, 1)
+    pipeline.reenact(moved, source, state, controls)
+print(sorted(loops() - before))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +86,13 @@ def test_a_folder_becomes_a_pipeline_that_finds_faces(complete: Path, portrait: 
     assert output.is_tracked
     assert output.image.shape == image.shape
     assert np.abs(output.image.astype(int) - image).mean() > 0.5
+
+
+def test_frames_ask_for_no_loop_that_loading_did_not(complete: Path, portrait: Path) -> None:
+    """Two painters that ask numba for a loop the first time at once have failed."""
+    command = [sys.executable, "-c", _NEW_LOOPS, str(complete), str(portrait)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_model_that_is_neither_bundled_nor_a_folder_is_refused(bundled: Path) -> None:
