@@ -52,6 +52,7 @@ _FORM = "2"  # counts the ways in which converted networks were rewritten before
 
 
 _ONE_BY_ONE = Lock()  # conversions: PyTorch traces for one thread at a time
+_IMPORTING = Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +176,22 @@ class OpenVinoNetwork:
 def import_openvino() -> ModuleType:
     """Import OpenVINO without its telemetry, which would report each import to its makers.
 
+    One thread alone asks for the first NumPy type: OpenVINO 2026.4 makes the table of them then,
+    gives the interpreter's lock away meanwhile, and two threads would wait for each other for good.
+
     Raises:
         RuntimeUnavailableError: It is not installed.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"OpenVINO cannot be imported ({error}); install it with: pip install openvino"
-        ) from error
+    with _IMPORTING:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        try:
+            openvino = importlib.import_module("openvino")
+        except ImportError as error:
+            raise RuntimeUnavailableError(
+                f"OpenVINO cannot be imported ({error}); install it with: pip install openvino"
+            ) from error
+        openvino.Type.f32.to_dtype()
+        return openvino
 
 
 def _device_settings(config: OpenVinoConfig) -> dict[str, str | int | bool]:

@@ -250,6 +250,31 @@ def test_telemetry_of_openvino_is_not_loaded(one_head: nn.Module, image: Tensor)
     assert sys.modules.get("openvino_telemetry") is None
 
 
+_TYPES_AT_ONCE = """
+import os, sys, threading
+from difffae.runtime.openvino import import_openvino
+
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+
+def ask() -> None:
+    openvino = import_openvino()
+    together.wait()
+    openvino.Type.f32.to_dtype()
+
+asking = [threading.Thread(target=ask, daemon=True) for _ in range(8)]
+for thread in asking:
+    thread.start()
+for thread in asking:
+    thread.join()
+"""
+
+
+def test_networks_that_are_loaded_side_by_side_do_not_wait_for_each_other() -> None:
+    """Threads that ask OpenVINO for the first NumPy type at once hang."""
+    subprocess.run([sys.executable, "-c", _TYPES_AT_ONCE], check=True, timeout=60)
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_conversion_that_fails_leaves_the_log_as_it_was(image: Tensor) -> None:
     root = logging.getLogger()
