@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -27,6 +28,9 @@ MANIFEST = "manifest.json"
 _FORMAT = 1
 _MAX_TEXT_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+_PATIENCE_S = 600.0  # with another process that holds an entry; the slowest build takes less
+_QUIET_S = 5.0
+_POLL_S = 0.05
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _UNUSABLE = frozenset(
     getattr(errno, name)
@@ -198,11 +202,17 @@ def _building(kind: str, key: str) -> Iterator[None]:
 
 
 def _wait_for_turn(descriptor: int, key: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _logger.info("another process is building %s; waiting for it", key)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Lock the file; after a while in vain go on without: entries appear whole or not at all."""
+    begun_s, is_told = time.monotonic(), False
+    while (waited_s := time.monotonic() - begun_s) < _PATIENCE_S:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waited_s >= _QUIET_S and not is_told:
+                is_told = True
+                _logger.warning("another process is building %s; waiting for it", key)
+            time.sleep(_POLL_S)
+    _logger.warning("another process has held %s for %d s; building it here", key, _PATIENCE_S)
 
 
 def _manifest(entry: Path) -> dict[str, list[int | str]]:

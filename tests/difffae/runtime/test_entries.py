@@ -1,5 +1,6 @@
 """Entries of the cache: trusted only whole, ours and of their key; the planted is refused."""
 
+import fcntl
 import json
 import logging
 import multiprocessing
@@ -372,6 +373,24 @@ def test_processes_that_start_at_once_build_an_entry_once(cache: Path, tmp_path:
         child.join(20)
     assert [child.exitcode for child in children] == [0, 0, 0]
     assert sorted(Path(each).read_text("utf-8") for each in told) == ["0", "0", "1"]
+    check_entry(cache / "kind" / KEY)
+
+
+def test_a_process_that_hangs_does_not_keep_an_entry_from_others(
+    cache: Path,
+    filling: Filling,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(entries, "_QUIET_S", 0.0)
+    monkeypatch.setattr(entries, "_PATIENCE_S", 0.2)
+    (cache / "locks").mkdir(parents=True, mode=0o700)
+    with (cache / "locks" / f"kind-{KEY}").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert opened(filling) == CONTENT
+    waiting, going_on = (record.getMessage() for record in caplog.records)
+    assert waiting == f"another process is building {KEY}; waiting for it"
+    assert going_on.endswith("building it here")
     check_entry(cache / "kind" / KEY)
 
 
