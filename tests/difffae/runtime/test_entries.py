@@ -1,9 +1,7 @@
 """Entries of the cache: trusted only whole, ours and of their key; the planted is refused."""
 
-import fcntl
 import json
 import logging
-import multiprocessing
 import os
 import random
 import stat
@@ -350,48 +348,6 @@ def test_a_folder_that_others_could_write_is_closed_to_them(tmp_path: Path) -> N
     (tmp_path / "kind").chmod(0o777)
     make_private(tmp_path / "kind")
     assert stat.S_IMODE((tmp_path / "kind").stat().st_mode) == 0o755
-
-
-def _open_in_child(root: str, started: "multiprocessing.synchronize.Barrier", told: str) -> None:
-    os.environ["DIFFFAE_CACHE"] = root
-    filling = Filling()
-    started.wait()
-    assert opened(filling) == CONTENT
-    Path(told).write_text(str(filling.count), "utf-8")
-
-
-def test_processes_that_start_at_once_build_an_entry_once(cache: Path, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    started = context.Barrier(3)
-    told = [str(tmp_path / f"told-{index}") for index in range(3)]
-    children = [
-        context.Process(target=_open_in_child, args=(str(cache), started, each)) for each in told
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(20)
-    assert [child.exitcode for child in children] == [0, 0, 0]
-    assert sorted(Path(each).read_text("utf-8") for each in told) == ["0", "0", "1"]
-    check_entry(cache / "kind" / KEY)
-
-
-def test_a_process_that_hangs_does_not_keep_an_entry_from_others(
-    cache: Path,
-    filling: Filling,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(entries, "_QUIET_S", 0.0)
-    monkeypatch.setattr(entries, "_PATIENCE_S", 0.2)
-    (cache / "locks").mkdir(parents=True, mode=0o700)
-    with (cache / "locks" / f"kind-{KEY}").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert opened(filling) == CONTENT
-    waiting, going_on = (record.getMessage() for record in caplog.records)
-    assert waiting == f"another process is building {KEY}; waiting for it"
-    assert going_on.endswith("building it here")
-    check_entry(cache / "kind" / KEY)
 
 
 @pytest.mark.parametrize("kind", ["link", "open", "pipe", "missing", "folder"])
