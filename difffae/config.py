@@ -28,6 +28,7 @@ class ModelConfig:
             input (lite.md section 2); False is the paper, where the render's latent is all.
         trust: how much of what a conditional decoder paints is shown; the rest is the condition's.
             Less than 1 where the networks change more of unseen people than they know.
+        mouth_trust: the same inside a mouth that the portrait does not show.
         first_stage: the paper's first stage (VQ or KL); None: the bundled kind, `autoencoder`.
         face, autoencoder, region_encoder, denoiser, identity, schedule, parameterization: of the
             parts.
@@ -37,6 +38,7 @@ class ModelConfig:
     region_size: int = 256
     sees_source: bool = False
     trust: float = 1.0
+    mouth_trust: float = 1.0
     face: FaceConfig = field(default_factory=FaceConfig)
     first_stage: FirstStageConfig | None = None
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -54,6 +56,8 @@ class ModelConfig:
         """
         if not 0 < self.trust <= 1:
             raise ValueError(f"trust is {self.trust}; expected more than 0, at most 1")
+        if not 0 <= self.mouth_trust <= 1:
+            raise ValueError(f"mouth_trust is {self.mouth_trust}; expected 0 to 1")
         kind = self.autoencoder if self.first_stage is None else self.first_stage
         latent = kind.latent_channels
         condition = 2 * latent + NUM_MASKS if self.sees_source else latent

@@ -63,14 +63,28 @@ class Generated:
     alpha: MaskF32
 
 
-def _trusted(made: Generated, condition: Condition, trust: float) -> Generated:
-    """So much of what the networks painted over the condition; all of it where that is hidden."""
-    if trust == 1:
-        return made
-    if condition.hidden is None:
+def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: float) -> Generated:
+    """So much of what the networks painted over the condition; all of it where that is hidden.
+
+    Args:
+        made: by the networks.
+        condition: what they were shown.
+        trust: share of what they painted.
+        in_mouth: at most so much inside a mouth that the portrait does not show.
+    """
+    painted = None if condition.warp is None else condition.warp.mouth_paint[..., 0]
+    has_mouth = in_mouth < trust and painted is not None and bool(painted.any())
+    if condition.hidden is None and not has_mouth:
+        if trust == 1:
+            return made
         image = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
         return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * np.float32(trust))
-    weight, image = np.maximum(np.float32(trust), condition.hidden), condition.composite.copy()
+    weight = np.full(made.alpha.shape, trust, np.float32)
+    if painted is not None and has_mouth:
+        weight -= np.float32(trust - in_mouth) * painted
+    if condition.hidden is not None:
+        weight = np.maximum(weight, condition.hidden)
+    image = condition.composite.copy()
     lay_over(image, made.image, weight)
     return Generated(image=image, alpha=made.alpha * weight)
 
@@ -341,7 +355,7 @@ class Generator:
         made = Generated(image=picture, alpha=share)
         if not self._config.is_decoder_conditional:
             return made
-        return _trusted(made, condition, self._config.trust)
+        return _trusted(made, condition, self._config.trust, self._config.mouth_trust)
 
     def _tensor(self, image: ImageU8) -> Images:
         planes = cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5, 127.5, 127.5))

@@ -1,4 +1,4 @@
-"""The inside of a mouth: rigid where the portrait shows it, the mean of many mouths where not.
+"""The inside of a mouth: rigid where the portrait shows it, like that of many mouths where not.
 
 Teeth do not stretch. A mouth that opens further keeps what the portrait shows below its upper lip
 and above its lower one; between them, and where the portrait's lips are closed, stands the mean
@@ -12,7 +12,14 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points2, Points3, Triangles
-from difffae.face.facemesh import CHIN, FOREHEAD, LOWER_LIP, UPPER_LIP, MouthInterior
+from difffae.face.facemesh import (
+    CHIN,
+    FOREHEAD,
+    LOWER_LIP,
+    NUM_MESH_POINTS,
+    UPPER_LIP,
+    MouthInterior,
+)
 
 MOUTH_GAPS = (0.05, 0.1, 0.16, 0.24, 0.34, 0.48, 0.7)  # between the inner lips [head units]
 MOUTH_WIDTHS = (0.7, 0.83, 0.98)  # between their corners [head units]
@@ -29,17 +36,24 @@ _FULL_COLOUR = 0.35  # saturation of usual skin; a portrait in black and white h
 _SPEAKING = (0.25, 0.5)  # a portrait's opening whose inside is teeth .. may be stretched at will
 _USUAL_LUMA = 154.0  # of skin that insides were learned beside
 _OWN_TONE = 0.3  # of what makes skin darker than that is its tone, not its light: teeth have none
-_USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
+USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
 _OWN_CAST = 0.5  # likewise of what makes its colour another
-_DARKNESS = 0.25  # of an inside of which nothing is known, as a share of the skin's colour
+_LIT = 0.72  # of an inside, as a share of the skin's luma: what is so bright is a tooth
+_DEPTH = 1.0  # the darker the rest is, the darker still it is shown: exponent of its share of that
+_DARKNESS = 0.46  # of an inside of which nothing is known, before it is shown deeper
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
 _ALONG = np.linspace(0, len(UPPER_LIP) - 1, MOUTH_SHAPE[1])
 _SPREAD = np.maximum(1 - np.abs(_ALONG[:, None] - np.arange(len(UPPER_LIP))), 0).astype(np.float32)
 _NOSE_BASE, _UPPER_MIDDLE = 2, 13
+_LIP_OUTLINE = (146, 91, 181, 84, 17, 314, 405, 321, 375)  # of the lower lip
+_BELOW_LIP = (43, 106, 182, 83, 18, 313, 406, 335, 273)  # of the skin next to it
+_LEAST_ROOM = 0.5  # between the two, of what the portrait has
 Colour = Float32[NDArray[np.float32], " 3"]
 Column = Float32[NDArray[np.float32], " columns"]
+Axis = Float32[NDArray[np.float32], " 2"]
 Grid = Float32[NDArray[np.float32], "rows columns"]
+Inside = Float32[NDArray[np.float32], "rows columns 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +106,38 @@ def lips_apart(points: Points3) -> Points3:
     return apart
 
 
+def lip_above_chin(points: Points3, before: Points3, scales: tuple[float, float]) -> Points3:
+    """The same face with the skin below the lower lip below it: a lip that drops pushes it down.
+
+    An expression can lower a lip further than the skin under it, which would then fold over it.
+
+    Args:
+        points: of the mesh [px].
+        before: those of the portrait [px].
+        scales: pixels per head unit, of the portrait and of what is shown.
+    """
+    room_was, room_now = (
+        ((p[list(_BELOW_LIP), :2] - p[list(_LIP_OUTLINE), :2]) @ _down(p)) / s
+        for p, s in zip((before, points), scales, strict=True)
+    )
+    lacking = np.maximum(_LEAST_ROOM * room_was - room_now, 0)
+    if not lacking.any():
+        return points
+    down = _down(before)
+    along, height = (before[:NUM_MESH_POINTS, :2] @ axis for axis in (_across(down), down))
+    lip = _followed(along, height, _LIP_OUTLINE)
+    depth = (height - lip) / np.maximum(height[CHIN] - lip, 1e-3)  # 0 at the lip, 1 at the chin
+    below = list(_BELOW_LIP)
+    order = np.argsort(along[below])
+    push = np.interp(along, along[below][order], lacking[order], left=0, right=0)
+    first = np.clip(_followed(along, depth, _BELOW_LIP), 0, 0.9)
+    push *= np.where(depth > 0, np.clip((1 - depth) / (1 - first), 0, 1), 0)
+    push[list(_LIP_OUTLINE)] = 0
+    pushed = points.copy()
+    pushed[:NUM_MESH_POINTS, :2] += (push * scales[1])[:, None] * _down(points)
+    return pushed
+
+
 def mouth(
     before: Points3,
     after: Points3,
@@ -118,7 +164,7 @@ def mouth(
     )
     weight = np.maximum(beyond * stretch, 1 - _ramp(open_was, _UNSEEN)).reshape(-1, 1)
     width = float(np.linalg.norm(after[UPPER_LIP[0]] - after[UPPER_LIP[-1]])) / scales[1]
-    colours = _looked_up(interior, open_now, width).reshape(-1, 3)
+    colours = _deepened(_looked_up(interior, open_now, width)).reshape(-1, 3)
     return Mouth(
         shown=between_lips(after),
         read=np.asarray((upper + share * (lower - upper)).reshape(-1, 2), np.float32),
@@ -140,7 +186,7 @@ def tint(skin: Colour) -> Float32[NDArray[np.float32], "3 3"]:
     colour = np.float32(min(saturation / _FULL_COLOUR, 1.0))
     mixed = colour * np.eye(3, dtype=np.float32) + (1 - colour) * _LUMA
     luma = max(float(skin @ _LUMA), 1.0)
-    cast = (np.maximum(skin, 1.0) / luma / _USUAL_CAST) ** (-colour * _OWN_CAST)
+    cast = (np.maximum(skin, 1.0) / luma / USUAL_CAST) ** (-colour * _OWN_CAST)
     bright = (_USUAL_LUMA / luma) ** _OWN_TONE
     return np.asarray(bright * (cast * skin)[:, None] * mixed, np.float32)
 
@@ -151,10 +197,47 @@ def plain_interior() -> MouthInterior:
     return np.full(shape, _DARKNESS, np.float32)
 
 
+def hung(inside: Inside, was: float, now: float) -> Inside:
+    """The inside of a mouth when that is open otherwise: each half keeps its distance to its lip.
+
+    Teeth hang from their jaws: they neither grow nor move when the lips part.
+
+    Args:
+        inside: of a mouth that is open by `was`.
+        was: the gap between the lips [head units].
+        now: likewise, to be.
+    """
+    below = _HEIGHTS * now
+    upper = np.minimum(below / max(was, _LEAST_GAP), 0.5)
+    lower = np.maximum(1 - (now - below) / max(was, _LEAST_GAP), 0.5)
+    at = np.where(_HEIGHTS <= 0.5, upper, lower) * (len(inside) - 1)
+    low = np.minimum(at.astype(int), len(inside) - 2)
+    part = (at - low)[:, None, None].astype(np.float32)
+    return np.asarray(inside[low] + part * (inside[low + 1] - inside[low]), np.float32)
+
+
 def _gaps(points: Points3, scale: float) -> Column:
     """How far the lips are apart in each column [head units]."""
     upper, lower = (_SPREAD @ points[list(lip)] for lip in (UPPER_LIP, LOWER_LIP))
     return np.asarray(np.linalg.norm(lower - upper, axis=-1) / scale, np.float32)
+
+
+def _down(points: Points3) -> Axis:
+    """The head's vertical in the picture, of unit length."""
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
+    return np.asarray(down / max(float(np.linalg.norm(down)), 1e-6), np.float32)
+
+
+def _across(down: Axis) -> Axis:
+    return np.array([down[1], -down[0]], np.float32)
+
+
+def _followed(along: Column, values: Column, row: tuple[int, ...]) -> Column:
+    """Values of a row of points, continued from one to the next: at each point of the mesh."""
+    columns = along[list(row)]
+    order = np.argsort(columns)
+    found = np.interp(along, columns[order], values[list(row)][order])
+    return np.asarray(found, np.float32)
 
 
 def _drop(points: Points3, scale: float) -> float:
@@ -179,14 +262,28 @@ def _rigid(height: Grid, was: Column, now: Column, drop: float) -> tuple[Grid, G
     return read, np.where(now > was, beyond, 0)
 
 
-def _looked_up(interior: MouthInterior, gap: float, width: float) -> NDArray[np.float32]:
-    """The mean inside of mouths open so far and so wide: [rows, columns, 3]."""
-    found = interior
-    for value, nodes in ((gap, MOUTH_GAPS), (width, MOUTH_WIDTHS)):
-        at = float(np.interp(value, nodes, np.arange(len(nodes))))
-        low = min(int(at), len(nodes) - 2)
-        found = found[low] + np.float32(at - low) * (found[low + 1] - found[low])
-    return found
+def _looked_up(interior: MouthInterior, gap: float, width: float) -> Inside:
+    """The inside of mouths open so far and so wide."""
+    low, part = _between(width, MOUTH_WIDTHS)
+    wide = interior[:, low] + part * (interior[:, low + 1] - interior[:, low])
+    low, part = _between(gap, MOUTH_GAPS)
+    less, more = (hung(wide[n], MOUTH_GAPS[n], gap) for n in (low, low + 1))
+    return np.asarray(less + part * (more - less), np.float32)
+
+
+def _deepened(inside: Inside) -> Inside:
+    """The same with less light behind the teeth, which keep theirs.
+
+    Insides are learned from talk before cameras: lit from the front, and with lifted blacks.
+    """
+    return np.asarray(inside * np.clip(inside / _LIT, 0, 1) ** _DEPTH, np.float32)
+
+
+def _between(value: float, nodes: tuple[float, ...]) -> tuple[int, np.float32]:
+    """The node below a value, and how far it is on the way to the next."""
+    at = float(np.interp(value, nodes, np.arange(len(nodes))))
+    low = min(int(at), len(nodes) - 2)
+    return low, np.float32(at - low)
 
 
 def _ramp(value: float, reach: tuple[float, float]) -> float:

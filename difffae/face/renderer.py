@@ -41,6 +41,7 @@ from difffae.face.mouth import (
     NUM_MOUTH_POINTS,
     Mouth,
     between_lips,
+    lip_above_chin,
     lips_apart,
     mouth,
     mouth_cells,
@@ -155,8 +156,9 @@ class Renderer:
         """
         rest = self._at_rest(source, lighting[0])
         before = rest.points
-        after = meet(lips_apart(self._model.pose(target, source.residual)), target.scale)
         scales = (source.parameters.scale, target.scale)
+        after = lips_apart(self._model.pose(target, source.residual))
+        after = meet(lip_above_chin(after, before, scales), target.scale)
         texture = unfolded(before, after, scales)
         normals = self.normals(after)
         ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)

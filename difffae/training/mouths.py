@@ -1,7 +1,8 @@
-"""Learn the mean inside of open mouths: tracked pictures in, `MouthInterior` out."""
+"""Learn the inside of open mouths: tracked pictures in, `MouthInterior` out."""
 
 import cv2
 import numpy as np
+from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points3
@@ -12,26 +13,47 @@ from difffae.face.mouth import (
     MOUTH_GAPS,
     MOUTH_SHAPE,
     MOUTH_WIDTHS,
+    USUAL_CAST,
+    Colour,
+    Inside,
     between_lips,
+    hung,
     skin_colour,
 )
 
 _LEAST_GAP = 0.03  # of a mouth that shows an inside [head units]
 _MOST_TURN = 0.42  # sine of a head's yaw, about 25°
 _LEAST_PX = 20  # of a mouth's width, to be sharp enough
-_GAP_SPREAD = 0.16  # of what counts as open alike, relative
-_WIDTH_SPREAD = 0.06  # of what counts as wide alike [head units]
-_TEETH = 3.0  # a mouth whose teeth are as bright as skin weighs e to so much of one that is black
-_TEETH_ROWS, _TEETH_COLUMNS = slice(1, 6), slice(7, 14)
-_LEAST_SKIN = 24  # of a channel that shares are taken of
-_MOST_SHARE = 2.0
-_PRIOR = 0.001  # of the mean over all mouths, so that a node without any is not empty
+_GAP_SPREAD = 0.3  # of what counts as open alike, relative
+_WIDTH_SPREAD = 0.08  # of what counts as wide alike [head units]
+_NEAREST = 600  # mouths that a node is made of at most
+_CLEAR = 8.0  # a mouth weighs e to so much of what its teeth are brighter than what is around them
+_TEETH, _CAVITY = (0.02, 0.09), 0.16  # where they are, below the upper lip [head units]
+_TEETH_COLUMNS, _CAVITY_COLUMNS = 0.4, 0.7  # from the middle, as shares of half the width
+_SMALL_GAP, _LARGE_GAP = 0.06, 0.2  # open too little to show teeth .. enough to show what is behind
+_CONTRAST = 0.7  # of what a mean's contrast lacks, that is given back
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
+_LEAST_LUMA = 40.0  # of skin that shares are taken of
+_MOST_CAST = 0.3  # of its colour, by which it differs from usual skin: logarithm of a channel
+_MOST_SHARE = 1.5
+_BRIGHT, _DARK = 1.0, 0.15  # shares beyond which a mouth is not the clearer
+_PRIOR = 1e-4  # of mouths much wider or narrower, so that a node without any is not empty
+_HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0])
+_FROM_MIDDLE = np.abs(np.linspace(-1, 1, MOUTH_SHAPE[1]))
+
+
+Insides = Float32[NDArray[np.float32], "mouths rows columns 3"]
+Sizes = Float64[NDArray[np.float64], "mouths 2"]
+Weights = Float64[NDArray[np.float64], " mouths"]
 
 
 def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior:
-    """The mean inside at every gap and width, by a kernel over both.
+    """The inside at every gap and width: of mouths that show it clearly, one over the other.
 
-    A person weighs as the root of their frames, and a mouth whose teeth are seen more.
+    A mean over all mouths is the mud between teeth, tongue and dark. So a mouth weighs more whose
+    teeth stand out; mouths are laid over each other as jaws are, upper halves by the upper lip
+    and lower halves by the lower one; and the mean gets back the contrast that its mouths have. A
+    person weighs as the root of their frames.
 
     Args:
         reader: of frame shards, with pictures and points.
@@ -42,31 +64,66 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
     """
     points, people = reader.column("points"), reader.labels("person")
     opened = [_measured(each, head_model) for each in points]
-    rows = [index for index, found in enumerate(opened) if found is not None]
+    skins = [skin_colour(reader.picture("image", n), each) for n, each in enumerate(points)]
+    rows = [n for n, found in enumerate(opened) if found is not None and _is_plainly_lit(skins[n])]
     if not rows:
         raise ValueError(
             f"Got {len(points)} frames without an open mouth seen from the front, but the inside "
             "of mouths is learned from them: add clips of people who speak"
         )
     insides = np.stack([_inside(reader.picture("image", row), points[row]) for row in rows])
-    frames_of: dict[str, int] = {}
-    for row in rows:
-        frames_of[people[row]] = frames_of.get(people[row], 0) + 1
-    weights = np.array([frames_of[people[row]] ** -0.5 for row in rows])
-    weights *= np.exp(_TEETH * insides[:, _TEETH_ROWS, _TEETH_COLUMNS].mean((1, 2, 3)))
     sizes = np.array([opened[row] for row in rows])
-    near = [
-        [weights * (_near(sizes, gap, width) + _PRIOR / len(rows)) for width in MOUTH_WIDTHS]
-        for gap in MOUTH_GAPS
+    _, who, frames = np.unique(
+        [people[row] for row in rows], return_inverse=True, return_counts=True
+    )
+    fair = np.asarray(frames[who] ** -0.5, np.float64)
+    nodes = [
+        [_node(insides, sizes, fair, gap, width) for width in MOUTH_WIDTHS] for gap in MOUTH_GAPS
     ]
-    shares = np.array(near) / np.sum(near, axis=-1, keepdims=True)
-    mean = np.tensordot(shares, insides, 1)
-    return np.asarray((mean + mean[..., ::-1, :]) / 2, np.float32)
+    return np.asarray(nodes, np.float32)
 
 
-def _near(sizes: NDArray[np.float64], gap: float, width: float) -> NDArray[np.float64]:
-    off = np.log(sizes[:, 0] / gap) / _GAP_SPREAD, (sizes[:, 1] - width) / _WIDTH_SPREAD
-    return np.asarray(np.exp(-0.5 * (off[0] ** 2 + off[1] ** 2)))
+def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: float) -> Inside:
+    """The inside of mouths open so far and so wide."""
+    near = fair * _near(sizes, gap, width)
+    nearest = np.argsort(-near)[:_NEAREST]
+    laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
+    luma = laid @ _LUMA
+    clear = _clearness(luma, gap)
+    weights = near[nearest] * np.exp(_CLEAR * (clear - clear.max()))
+    weights /= weights.sum()
+    levels = weights @ np.sort(luma.reshape(len(luma), -1))
+    mean = np.tensordot(weights.astype(np.float32), laid, 1)
+    return _contrasted(np.asarray((mean + mean[:, ::-1]) / 2, np.float32), levels)
+
+
+def _near(sizes: Sizes, gap: float, width: float) -> Weights:
+    apart, wider = sizes[:, 0] / gap, sizes[:, 1] - width
+    near = np.exp(-0.5 * (((apart - 1) / _GAP_SPREAD) ** 2 + (wider / _WIDTH_SPREAD) ** 2))
+    return np.asarray(near + _PRIOR * np.exp(-2 * np.log(apart) ** 2), np.float64)
+
+
+def _clearness(luma: Float32[NDArray[np.float32], "n rows columns"], gap: float) -> Weights:
+    """How much brighter teeth are than what is below them, or beside them where that is hidden."""
+    if gap <= _SMALL_GAP:
+        return np.asarray(-luma.mean((1, 2)), np.float64)
+    below = _HEIGHTS * gap
+    rows = (below > _TEETH[0]) & (below < _TEETH[1])
+    teeth = luma[:, rows][:, :, _FROM_MIDDLE < _TEETH_COLUMNS].mean((1, 2))
+    if gap > _LARGE_GAP:
+        dark = luma[:, below > _CAVITY][:, :, _FROM_MIDDLE < _CAVITY_COLUMNS].mean((1, 2))
+    else:
+        dark = luma[:, :, _FROM_MIDDLE > _CAVITY_COLUMNS].mean((1, 2))
+    return np.asarray(np.minimum(teeth, _BRIGHT) - np.maximum(dark, _DARK), np.float64)
+
+
+def _contrasted(mean: Inside, levels: NDArray[np.float64]) -> Inside:
+    """The mean with, most of the way, the levels of luma that its mouths have, darkest first."""
+    luma = mean @ _LUMA
+    wanted = np.empty(luma.size)
+    wanted[np.argsort(luma, axis=None)] = levels
+    gain = 1 + _CONTRAST * (wanted.reshape(luma.shape) / np.maximum(luma, 1e-3) - 1)
+    return np.asarray(mean * gain[..., None], np.float32)
 
 
 def _measured(points: Points3, head_model: FaceMeshModel) -> tuple[float, float] | None:
@@ -80,9 +137,18 @@ def _measured(points: Points3, head_model: FaceMeshModel) -> tuple[float, float]
     return (gap, width) if gap > _LEAST_GAP and is_seen else None
 
 
-def _inside(image: ImageU8, points: Points3) -> NDArray[np.float32]:
+def _is_plainly_lit(skin: Colour) -> bool:
+    """Whether shares of a skin's colour tell anything: not in the dark or beside coloured lamps."""
+    luma = float(skin @ _LUMA)
+    if luma < _LEAST_LUMA:
+        return False
+    cast = np.log(np.maximum(skin, 1) / luma / USUAL_CAST)
+    return bool(np.abs(cast).max() < _MOST_CAST)
+
+
+def _inside(image: ImageU8, points: Points3) -> Inside:
     """What is between the lips, as shares of the skin's colour: [rows, columns, 3]."""
     places = between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2) - np.float32(0.5)
     seen = cv2.remap(image, places, np.empty(0, np.float32), cv2.INTER_LINEAR)
-    shares = seen.astype(np.float32) / np.maximum(skin_colour(image, points), _LEAST_SKIN)
+    shares = seen.astype(np.float32) / np.maximum(skin_colour(image, points), 1)
     return np.asarray(np.minimum(shares, _MOST_SHARE), np.float32)

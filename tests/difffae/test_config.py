@@ -134,6 +134,7 @@ def test_a_missing_file_gives_one_clear_error(tmp_path: Path, read: Reader) -> N
     [
         ({"image_size": 512}, "denoiser.latent_size is 32; the other parts need 64"),
         ({"trust": 0.0}, "trust is 0.0; expected more than 0, at most 1"),
+        ({"mouth_trust": 1.5}, "mouth_trust is 1.5; expected 0 to 1"),
         ({"sees_source": True}, "denoiser.condition_channels is 4; the other parts need 11"),
         (
             {"autoencoder": AutoencoderConfig(latent_channels=8)},

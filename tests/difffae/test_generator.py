@@ -15,6 +15,7 @@ from difffae.face.renderer import Condition
 from difffae.generator import Generator, Placement, SourceTokens
 from difffae.networks import load_networks
 from difffae.runtime import Network
+from plain_warp import plain_warp
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,31 @@ def test_part_of_what_is_painted_is_shown_and_all_of_it_where_the_condition_is_h
     wanted = 0.25 * shown[0] + 0.75 * shown[1]
     np.testing.assert_allclose(made.image[:, 1::2], wanted, rtol=0, atol=1)
     np.testing.assert_allclose(made.alpha[:, 1::2], all_of_it.alpha[:, 1::2] / 4, rtol=1e-5)
+
+
+def test_less_is_shown_of_what_is_painted_inside_a_mouth_that_the_portrait_hides(
+    model_folder: Path, config: ModelConfig, condition: Condition
+) -> None:
+    side = config.image_size
+    paint = np.zeros((side, side, 4), np.float32)
+    paint[100:140, 100:140, 0], paint[100:140, 140:160, 0] = 1, 0.5
+    warp = plain_warp(np.zeros((side, side, 2), np.float32))
+    given = replace(condition, warp=replace(warp, mouth_paint=paint))
+    shares = {}
+    for in_mouth in (0.6, 0.2):
+        generator = Generator(
+            replace(config, trust=0.6, mouth_trust=in_mouth),
+            load_networks(model_folder, config, {}),
+            placement=Placement(runtime="eager", precision="fp32"),
+        )
+        made = generator.decode(generator.encode_latent(given.composite[::-1]), given)
+        shares[in_mouth] = made.alpha
+        apart = np.abs(made.image.astype(int) - given.composite)
+        assert apart.max() > 0
+    ratio = shares[0.2] / np.maximum(shares[0.6], 1e-9)
+    np.testing.assert_allclose(ratio[110:130, 110:130], 1 / 3, rtol=1e-4)
+    np.testing.assert_allclose(ratio[110:130, 145:155], 2 / 3, rtol=1e-4)
+    np.testing.assert_allclose(ratio[:90], 1, rtol=1e-4)
 
 
 def test_the_denoiser_sees_each_masks_mean_over_a_latents_pixel(

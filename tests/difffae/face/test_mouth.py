@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel
+from difffae.face.facemesh import CHIN, FOREHEAD, LOWER_LIP, UPPER_LIP, FaceMeshModel
 from difffae.face.mouth import (
     MIDDLE,
     MOUTH_GAPS,
@@ -13,6 +13,8 @@ from difffae.face.mouth import (
     NUM_MOUTH_POINTS,
     Mouth,
     between_lips,
+    hung,
+    lip_above_chin,
     lips_apart,
     mouth,
     mouth_cells,
@@ -116,6 +118,33 @@ def test_the_inside_is_that_of_mouths_open_as_far_and_as_wide(head_model: FaceMe
     np.testing.assert_allclose(painted[:, 2], 1, atol=0.01)
 
 
+def test_teeth_hang_from_their_jaws_whatever_the_gap() -> None:
+    rows = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
+    inside = np.zeros((*MOUTH_SHAPE, 3), np.float32)
+    inside[...] = np.where(rows < 0.5, 0.2 * rows, 0.2 * (1 - rows))[:, None, None]  # to its lip
+    wider = hung(inside, 0.2, 0.5)
+    np.testing.assert_allclose(wider[:3, 0, 0], 0.5 * rows[:3], atol=1e-6)
+    np.testing.assert_allclose(wider[-3:, 0, 0], 0.5 * (1 - rows[-3:]), atol=1e-6)
+    np.testing.assert_allclose(hung(inside, 0.2, 0.2), inside, atol=1e-6)
+    narrower = hung(inside, 0.2, 0.1)
+    np.testing.assert_allclose(narrower[:6, 0, 0], 0.1 * rows[:6], atol=1e-6)
+
+
+def test_a_mouth_is_dark_behind_teeth_that_keep_their_light(head_model: FaceMeshModel) -> None:
+    shown = {
+        level: mouth(
+            opened(head_model, 0.0),
+            opened(head_model, 0.3),
+            (SCALE, SCALE),
+            np.full_like(plain_interior(), level),
+        ).paint[:, 1:]
+        for level in (0.9, 0.6, 0.3)
+    }
+    np.testing.assert_allclose(shown[0.9], 0.9, rtol=1e-5)
+    assert 0.6 * 0.6 < shown[0.6].mean() < 0.6 * 0.9
+    assert shown[0.3].mean() < 0.3 * 0.6
+
+
 def test_lips_that_passed_through_one_another_meet(head_model: FaceMeshModel) -> None:
     crossed = opened(head_model, -0.1)
     apart = lips_apart(crossed)
@@ -128,6 +157,27 @@ def test_lips_that_passed_through_one_another_meet(head_model: FaceMeshModel) ->
 def test_lips_that_did_not_stay_as_they_are(head_model: FaceMeshModel) -> None:
     points = opened(head_model, 0.1)
     np.testing.assert_array_equal(lips_apart(points), points)
+
+
+def test_a_lip_that_drops_pushes_the_skin_below_it_down(head_model: FaceMeshModel) -> None:
+    outline, below = [91, 181, 84, 17, 314, 405, 321], [106, 182, 83, 18, 313, 406, 335]
+    before = opened(head_model, 0.1)
+    dropped = before.copy()
+    dropped[outline, 1] += 15
+    room = before[below, 1] - before[outline, 1]
+    assert (dropped[below, 1] < dropped[outline, 1] + room / 2).any()
+    after = lip_above_chin(dropped, before, (SCALE, SCALE))
+    assert (after[below, 1] >= after[outline, 1] + room / 2 - 0.25).all()  # the head is tilted
+    kept = [CHIN, FOREHEAD, *UPPER_LIP, *LOWER_LIP, *outline]
+    np.testing.assert_allclose(after[kept], dropped[kept], atol=1e-4)
+    column = [17, 18, 200, 199, 175, CHIN]  # from the lip to the chin
+    assert (np.diff(after[column, 1]) > 0).all()
+
+
+def test_a_lip_with_room_below_it_moves_nothing_else(head_model: FaceMeshModel) -> None:
+    before = opened(head_model, 0.1)
+    after = opened(head_model, 0.3)
+    assert lip_above_chin(after, before, (SCALE, SCALE)) is after
 
 
 def test_a_grey_portrait_has_grey_teeth_and_a_blue_one_blue_teeth() -> None:

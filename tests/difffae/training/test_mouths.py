@@ -60,6 +60,48 @@ def test_each_gap_has_the_inside_of_the_mouths_that_are_so_far_open(
     np.testing.assert_allclose(learned, learned[..., ::-1, :], atol=1e-6)
 
 
+def toothed(folder: Path, head_model: FaceMeshModel, hidden: list[int]) -> ShardReader:
+    """Mouths open alike: of the upper teeth so many rows are hidden; -1: all is grey."""
+    points = speaking(head_model, 0.5)
+    top, bottom = int(points[13, 1]), int(points[14, 1])
+    pictures = []
+    for rows in hidden:
+        image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
+        image[top - 3 : bottom + 4] = 120 if rows < 0 else 20
+        if rows >= 0:
+            image[top - 3 : top + 9 - rows] = SKIN
+        pictures.append(encode_jpeg(image))
+    folder.mkdir()
+    write_shard(
+        folder / "frames-0.safetensors",
+        ShardContents(
+            pictures={"image": pictures},
+            arrays={"points": np.stack([points] * len(hidden))},
+            labels={"person": [str(n) for n in range(len(hidden))], "clip": ["a"] * len(hidden)},
+        ),
+    )
+    return ShardReader(folder, "frames")
+
+
+def test_mouths_that_show_teeth_before_dark_are_the_model_of_all(
+    tmp_path: Path, head_model: FaceMeshModel
+) -> None:
+    learned = learn_mouth(toothed(tmp_path / "mud", head_model, [-1, 0, -1, -1]), head_model)
+    column = learned[5, 1, :, MOUTH_SHAPE[1] // 2, 0]
+    assert column[1] > 0.85
+    assert column[6:].max() < 0.2
+
+
+def test_teeth_that_end_at_different_heights_are_not_averaged_to_grey(
+    tmp_path: Path, head_model: FaceMeshModel
+) -> None:
+    learned = learn_mouth(toothed(tmp_path / "edges", head_model, [0, 3, 1, 2]), head_model)
+    column = learned[5, 1, :, MOUTH_SHAPE[1] // 2, 0]
+    assert column[1] > 0.9
+    assert column[6:].max() < 0.2
+    assert ((column > 0.3) & (column < 0.8)).sum() <= 2
+
+
 def test_closed_mouths_alone_are_refused(tmp_path: Path, head_model: FaceMeshModel) -> None:
     reader = shard(tmp_path / "shards", [(speaking(head_model, 0.0), 40)])
     with pytest.raises(ValueError, match="without an open mouth"):
