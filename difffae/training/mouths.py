@@ -27,16 +27,16 @@ _LEAST_PX = 20  # of a mouth's width, to be sharp enough
 _GAP_SPREAD = 0.3  # of what counts as open alike, relative
 _WIDTH_SPREAD = 0.08  # of what counts as wide alike [head units]
 _NEAREST = 600  # mouths that a node is made of at most
-_CLEAR = 8.0  # a mouth weighs e to so much of what its teeth are brighter than what is around them
+_CLEAR = 7.0  # a mouth weighs e to so much of what its teeth are brighter than what is around them
 _TEETH, _CAVITY = (0.02, 0.09), 0.16  # where they are, below the upper lip [head units]
-_TEETH_COLUMNS, _CAVITY_COLUMNS = 0.4, 0.7  # from the middle, as shares of half the width
-_SMALL_GAP, _LARGE_GAP = 0.06, 0.2  # open too little to show teeth .. enough to show what is behind
+_TEETH_COLUMNS, _CORNERS = 0.6, 0.8  # from the middle, as shares of half the width
+_SMALL_GAP, _LARGE_GAP = 0.12, 0.2  # open too little to show teeth .. enough to show what is behind
 _CONTRAST = 0.7  # of what a mean's contrast lacks, that is given back
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _LEAST_LUMA = 40.0  # of skin that shares are taken of
 _MOST_CAST = 0.3  # of its colour, by which it differs from usual skin: logarithm of a channel
 _MOST_SHARE = 1.5
-_BRIGHT, _DARK = 1.0, 0.15  # shares beyond which a mouth is not the clearer
+_BRIGHT, _DARK = 1.2, 0.2  # shares beyond which a mouth is not the clearer
 _PRIOR = 1e-4  # of mouths much wider or narrower, so that a node without any is not empty
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0])
 _FROM_MIDDLE = np.abs(np.linspace(-1, 1, MOUTH_SHAPE[1]))
@@ -89,7 +89,7 @@ def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: floa
     nearest = np.argsort(-near)[:_NEAREST]
     laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
     luma = laid @ _LUMA
-    clear = _clearness(luma, gap)
+    clear = _clearness(laid, gap)
     weights = near[nearest] * np.exp(_CLEAR * (clear - clear.max()))
     weights /= weights.sum()
     levels = weights @ np.sort(luma.reshape(len(luma), -1))
@@ -103,17 +103,19 @@ def _near(sizes: Sizes, gap: float, width: float) -> Weights:
     return np.asarray(near + _PRIOR * np.exp(-2 * np.log(apart) ** 2), np.float64)
 
 
-def _clearness(luma: Float32[NDArray[np.float32], "n rows columns"], gap: float) -> Weights:
-    """How much brighter teeth are than what is below them, or beside them where that is hidden."""
+def _clearness(mouths: Insides, gap: float) -> Weights:
+    """How much whiter teeth are than what is below them, or beside them where that is hidden."""
+    luma = mouths @ _LUMA
     if gap <= _SMALL_GAP:
         return np.asarray(-luma.mean((1, 2)), np.float64)
     below = _HEIGHTS * gap
     rows = (below > _TEETH[0]) & (below < _TEETH[1])
-    teeth = luma[:, rows][:, :, _FROM_MIDDLE < _TEETH_COLUMNS].mean((1, 2))
+    white = 2 * mouths[..., 2] - mouths[..., 0]  # lips and tongues are red beside skin, teeth blue
+    teeth = white[:, rows][:, :, _FROM_MIDDLE < _TEETH_COLUMNS].mean((1, 2))
     if gap > _LARGE_GAP:
-        dark = luma[:, below > _CAVITY][:, :, _FROM_MIDDLE < _CAVITY_COLUMNS].mean((1, 2))
+        dark = luma[:, below > _CAVITY][:, :, _FROM_MIDDLE < _CORNERS].mean((1, 2))
     else:
-        dark = luma[:, :, _FROM_MIDDLE > _CAVITY_COLUMNS].mean((1, 2))
+        dark = luma[:, :, _FROM_MIDDLE > _CORNERS].mean((1, 2))
     return np.asarray(np.minimum(teeth, _BRIGHT) - np.maximum(dark, _DARK), np.float64)
 
 
