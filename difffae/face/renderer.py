@@ -50,7 +50,7 @@ from difffae.face.mouth import (
 from difffae.face.normals import vertex_normals
 from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Fragments, Rasterize, interpolate, rasterize
-from difffae.face.sides import border_shares, side_heights, side_triangles, sides
+from difffae.face.sides import border_shares, side_depths, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
 from difffae.face.warp import Warp
 
@@ -133,7 +133,7 @@ class Renderer:
         parts = [self._skin, strip, columns, cells]
         self._all = np.concatenate(parts).astype(np.int32)
         self._num_seen = len(self._all) - len(cells)
-        self._heights = side_heights(head_model.mean)
+        self._side_depths = side_depths(head_model.mean)
         self._border_shares = border_shares(head_model.mean)
         learned = head_model.mouth_interior
         self._interior = plain_interior() if learned is None else learned
@@ -162,7 +162,7 @@ class Renderer:
         texture = unfolded(before, after, scales)
         normals = self.normals(after)
         ratio = np.clip(shade(normals, lighting[0]) / rest.shading, *_TURNED_RANGE)
-        strip = sides(before, after, (source.parameters, target), self._heights)
+        strip = sides(before, after, (source.parameters, target), self._side_depths)
         around = None
         if lighting[1] is not lighting[0]:
             change = light_change(normals, lighting)

@@ -17,6 +17,8 @@ from difffae.face.facemesh import FACE_OVAL
 from difffae.face.parameters import FaceParameters, matrix
 
 _DEPTH = 0.5  # how far the sides reach back [head units]
+_JAW_DEPTH = 0.6  # how much further below the ears, where else background shines in
+_JAW = (0.1, 0.5, 0.9, 1.3)  # height from which that is so .. to which it is [head units]
 _MIRRORED = 0.7  # of the strip's width is read from the cheek
 _INSET = 0.2  # at most: the border itself reads so far inside, where no background shines in
 _GIVING = 0.45  # as far inside the border the mesh gives way to what reads further inside
@@ -57,15 +59,17 @@ def side_triangles(first: int) -> Triangles:
     return np.array(strip, np.int32)
 
 
-def side_heights(mean: Points3) -> Widths:
-    """How much of a side each border point has: 0 at the temples and above, 1 below them.
+def side_depths(mean: Points3) -> Widths:
+    """How far the side reaches back at each border point [head units]: not at all at the temples.
 
     Args:
         mean: the mean face [head units].
     """
+    height = mean[_BORDER, 1]
     low, high = _TEMPLES
-    share = np.clip((mean[_BORDER, 1] - low) / (high - low), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    share = np.clip((height - low) / (high - low), 0, 1)
+    jaw = np.interp(height, _JAW, (0, 1, 1, 0))
+    return np.asarray(_DEPTH * share * share * (3 - 2 * share) + _JAW_DEPTH * jaw, np.float32)
 
 
 def border_shares(mean: Points3) -> Float32[NDArray[np.float32], "p border"]:
@@ -83,7 +87,7 @@ def border_shares(mean: Points3) -> Float32[NDArray[np.float32], "p border"]:
 
 
 def sides(
-    before: Points3, after: Points3, faces: tuple[FaceParameters, FaceParameters], heights: Widths
+    before: Points3, after: Points3, faces: tuple[FaceParameters, FaceParameters], depths: Widths
 ) -> Sides:
     """The strip of a face that has moved; of no width where no more of a side is seen.
 
@@ -91,15 +95,14 @@ def sides(
         before: the portrait's points [px].
         after: where they are shown [px].
         faces: of the portrait, and the one shown.
-        heights: see `side_heights`.
+        depths: see `side_depths`.
     """
     source, target = faces
     outward = [_outward(points[_BORDER, :2]) for points in (before, after)]
     seen = [
-        _DEPTH * normals @ matrix(face.rotation)[:2, 2]
-        for face, normals in zip(faces, outward, strict=True)
+        normals @ matrix(face.rotation)[:2, 2] for face, normals in zip(faces, outward, strict=True)
     ]
-    width = heights * np.maximum(seen[1] - np.maximum(seen[0], 0), 0)
+    width = depths * np.maximum(seen[1] - np.maximum(seen[0], 0), 0)
     for _ in range(_ROUNDS):
         width = (width[_LAST] + 2 * width + width[_NEXT]) / 4
     width = width[:, None]

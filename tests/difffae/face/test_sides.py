@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from difffae.face.facemesh import FACE_OVAL, FaceMeshModel
 from difffae.face.morphable import FittedFace
 from difffae.face.parameters import FaceParameters
-from difffae.face.sides import Sides, border_shares, side_heights, side_triangles, sides
+from difffae.face.sides import Sides, border_shares, side_depths, side_triangles, sides
 
 RESIDUAL = np.zeros((478, 3), np.float32)
 BORDER = list(FACE_OVAL)
@@ -33,7 +33,7 @@ def strip(
     head_model: FaceMeshModel, source: FaceParameters, target: FaceParameters
 ) -> tuple[Sides, NDArray[np.float32], NDArray[np.float32]]:
     before, after = (head_model.pose(each, RESIDUAL) for each in (source, target))
-    made = sides(before, after, (source, target), side_heights(head_model.mean))
+    made = sides(before, after, (source, target), side_depths(head_model.mean))
     width = np.linalg.norm(made.shown[:, :2] - after[BORDER, :2], axis=1)
     return made, before, np.asarray(width)
 
@@ -62,12 +62,21 @@ def test_a_turned_face_shows_the_side_that_came_into_view(
 ) -> None:
     made, before, width = strip(head_model, face(fitted, 0), face(fitted, yaw))
     revealed, hidden = (BORDER.index(jaw) for jaw in (JAWS if yaw < 0 else JAWS[::-1]))
-    turned = 0.5 * np.sin(np.radians(25)) * 60
+    turned = float(side_depths(head_model.mean)[revealed]) * np.sin(np.radians(25)) * 60
     assert width[revealed] == pytest.approx(turned, rel=0.35)
     assert width[hidden] < 1
     outward = made.shown[revealed, 0] - 128
     assert np.sign(outward) == (-1 if yaw < 0 else 1)
     assert abs(made.read[revealed, 0] - 128) < abs(before[BORDER[revealed], 0] - 128)
+
+
+def test_sides_reach_back_furthest_below_the_ears(head_model: FaceMeshModel) -> None:
+    depths = side_depths(head_model.mean)
+    forehead, cheek, jaw, chin = (depths[BORDER.index(n)] for n in (10, 361, 397, 152))
+    assert forehead == 0
+    assert 0.4 < cheek < jaw
+    assert jaw == pytest.approx(1.1, abs=0.05)
+    assert chin == pytest.approx(0.5, abs=0.05)
 
 
 def test_nothing_is_continued_above_the_temples(
