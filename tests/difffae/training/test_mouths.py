@@ -28,24 +28,30 @@ def speaking(head_model: FaceMeshModel, gap: float) -> np.ndarray:
     return np.asarray(points, np.float32)
 
 
+def written(folder: Path, frames: list[tuple[np.ndarray, np.ndarray]]) -> ShardReader:
+    """One person a frame: points and picture."""
+    folder.mkdir()
+    count = range(len(frames))
+    write_shard(
+        folder / "frames-0.safetensors",
+        ShardContents(
+            pictures={"image": [encode_jpeg(image) for _, image in frames]},
+            arrays={"points": np.stack([points for points, _ in frames])},
+            labels={"person": [str(n) for n in count], "clip": ["a" for _ in count]},
+        ),
+    )
+    return ShardReader(folder, "frames")
+
+
 def shard(folder: Path, frames: list[tuple[np.ndarray, int]]) -> ShardReader:
-    """One person a frame: points, and the grey of what is between the lips."""
+    """Points, and the grey of what is between the lips."""
     pictures = []
     for points, grey in frames:
         image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
         top, bottom = points[13, 1], points[14, 1]
         image[int(top) - 3 : int(bottom) + 4] = grey
-        pictures.append(encode_jpeg(image))
-    folder.mkdir()
-    write_shard(
-        folder / "frames-0.safetensors",
-        ShardContents(
-            pictures={"image": pictures},
-            arrays={"points": np.stack([points for points, _ in frames])},
-            labels={"person": [str(n) for n in range(len(frames))], "clip": ["a"] * len(frames)},
-        ),
-    )
-    return ShardReader(folder, "frames")
+        pictures.append((points, image))
+    return written(folder, pictures)
 
 
 def test_each_gap_has_the_inside_of_the_mouths_that_are_so_far_open(
@@ -70,17 +76,8 @@ def toothed(folder: Path, head_model: FaceMeshModel, hidden: list[int]) -> Shard
         image[top - 3 : bottom + 4] = 120 if rows < 0 else 20
         if rows >= 0:
             image[top - 3 : top + 9 - rows] = SKIN
-        pictures.append(encode_jpeg(image))
-    folder.mkdir()
-    write_shard(
-        folder / "frames-0.safetensors",
-        ShardContents(
-            pictures={"image": pictures},
-            arrays={"points": np.stack([points] * len(hidden))},
-            labels={"person": [str(n) for n in range(len(hidden))], "clip": ["a"] * len(hidden)},
-        ),
-    )
-    return ShardReader(folder, "frames")
+        pictures.append((points, image))
+    return written(folder, pictures)
 
 
 def test_mouths_that_show_teeth_before_dark_are_the_model_of_all(
