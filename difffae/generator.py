@@ -74,9 +74,9 @@ def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: floa
     """
     painted = None if condition.warp is None else condition.warp.mouth_paint[..., 0]
     has_mouth = in_mouth < trust and painted is not None and bool(painted.any())
+    if trust == 1 and not has_mouth:
+        return made
     if condition.hidden is None and not has_mouth:
-        if trust == 1:
-            return made
         image = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
         return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * np.float32(trust))
     weight = np.full(made.alpha.shape, trust, np.float32)

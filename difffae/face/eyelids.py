@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from difffae.arrays import Points3
-from difffae.face.facemesh import CHIN, FOREHEAD, LOWER_LIDS, UPPER_LIDS
+from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS, vertical
 
 # Each eye's rows of points: from the upper lid's edge up to the brow, and below the lower lid's,
 # in the order of the ring of its lids.
@@ -34,8 +34,7 @@ def _lids(eye: int) -> tuple[list[int], list[int]]:
 def _opening(points: Points3, scale: float, eye: int) -> float:
     """Of the middle of an eye, along the head's vertical; below 0 where the lids overlap."""
     upper, lower = _lids(eye)
-    down = points[CHIN, :2] - points[FOREHEAD, :2]
-    gaps = (points[lower, :2] - points[upper, :2]) @ down / np.linalg.norm(down)
+    gaps = (points[lower, :2] - points[upper, :2]) @ vertical(points)
     return float(gaps[2:5].mean()) / scale
 
 

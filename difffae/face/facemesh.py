@@ -226,6 +226,16 @@ class FaceMeshModel:
         return np.concatenate([skin, irises])
 
 
+def vertical(points: Points3) -> Float32[NDArray[np.float32], " 2"]:
+    """The head's vertical in the picture, down from the forehead, of unit length.
+
+    Args:
+        points: of the mesh [px].
+    """
+    down = points[CHIN, :2] - points[FOREHEAD, :2]
+    return np.asarray(down / max(float(np.linalg.norm(down)), 1e-6), np.float32)
+
+
 def _openings(skin: Mesh3) -> EyeOpenings:
     """Mean distance of upper and lower lid along the head's vertical, of each eye."""
     gaps = [np.mean([skin[low, 1] - skin[up, 1] for up, low in lids]) for lids in LIDS]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8, Points2, Points3, Triangles
 from difffae.face.facemesh import (
     CHIN,
-    FOREHEAD,
     LOWER_LIP,
     NUM_MESH_POINTS,
     UPPER_LIP,
     MouthInterior,
+    vertical,
 )
 
 MOUTH_GAPS = (0.05, 0.1, 0.16, 0.24, 0.34, 0.48, 0.7)  # between the inner lips [head units]
@@ -36,22 +36,20 @@ _FULL_COLOUR = 0.35  # saturation of usual skin; a portrait in black and white h
 _SPEAKING = (0.25, 0.5)  # a portrait's opening whose inside is teeth .. may be stretched at will
 _USUAL_LUMA = 154.0  # of skin that insides were learned beside
 _OWN_TONE = 0.3  # of what makes skin darker than that is its tone, not its light: teeth have none
-USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
+_USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
 _OWN_CAST = 0.5  # likewise of what makes its colour another
 _LIT = 0.72  # of an inside, as a share of the skin's luma: what is so bright is a tooth
-_DEPTH = 1.0  # the darker the rest is, the darker still it is shown: exponent of its share of that
 _DARKNESS = 0.46  # of an inside of which nothing is known, before it is shown deeper
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
 _ALONG = np.linspace(0, len(UPPER_LIP) - 1, MOUTH_SHAPE[1])
 _SPREAD = np.maximum(1 - np.abs(_ALONG[:, None] - np.arange(len(UPPER_LIP))), 0).astype(np.float32)
 _NOSE_BASE, _UPPER_MIDDLE = 2, 13
-_LIP_OUTLINE = (146, 91, 181, 84, 17, 314, 405, 321, 375)  # of the lower lip
-_BELOW_LIP = (43, 106, 182, 83, 18, 313, 406, 335, 273)  # of the skin next to it
+_LIP_OUTLINE = [146, 91, 181, 84, 17, 314, 405, 321, 375]  # of the lower lip
+_BELOW_LIP = [43, 106, 182, 83, 18, 313, 406, 335, 273]  # of the skin next to it
 _LEAST_ROOM = 0.5  # between the two, of what the portrait has
 Colour = Float32[NDArray[np.float32], " 3"]
 Column = Float32[NDArray[np.float32], " columns"]
-Axis = Float32[NDArray[np.float32], " 2"]
 Grid = Float32[NDArray[np.float32], "rows columns"]
 Inside = Float32[NDArray[np.float32], "rows columns 3"]
 
@@ -95,8 +93,8 @@ def lips_apart(points: Points3) -> Points3:
         points: of the mesh [px].
     """
     upper, lower = list(UPPER_LIP[1:-1]), list(LOWER_LIP[1:-1])
-    down = points[CHIN, :2] - points[FOREHEAD, :2]
-    overlap = np.minimum((points[lower, :2] - points[upper, :2]) @ down, 0) / max(down @ down, 1e-6)
+    down = vertical(points)
+    overlap = np.minimum((points[lower, :2] - points[upper, :2]) @ down, 0)
     if not overlap.any():
         return points
     shift = overlap[:, None] * down / 2
@@ -116,25 +114,25 @@ def lip_above_chin(points: Points3, before: Points3, scales: tuple[float, float]
         before: those of the portrait [px].
         scales: pixels per head unit, of the portrait and of what is shown.
     """
+    downs = [vertical(each) for each in (before, points)]
     room_was, room_now = (
-        ((p[list(_BELOW_LIP), :2] - p[list(_LIP_OUTLINE), :2]) @ _down(p)) / s
-        for p, s in zip((before, points), scales, strict=True)
+        ((each[_BELOW_LIP, :2] - each[_LIP_OUTLINE, :2]) @ down) / scale
+        for each, down, scale in zip((before, points), downs, scales, strict=True)
     )
     lacking = np.maximum(_LEAST_ROOM * room_was - room_now, 0)
     if not lacking.any():
         return points
-    down = _down(before)
-    along, height = (before[:NUM_MESH_POINTS, :2] @ axis for axis in (_across(down), down))
-    lip = _followed(along, height, _LIP_OUTLINE)
+    down, now = downs
+    across = np.array([down[1], -down[0]], np.float32)
+    along, height = (before[:NUM_MESH_POINTS, :2] @ axis for axis in (across, down))
+    lip = _followed(along, _LIP_OUTLINE, height[_LIP_OUTLINE])
     depth = (height - lip) / np.maximum(height[CHIN] - lip, 1e-3)  # 0 at the lip, 1 at the chin
-    below = list(_BELOW_LIP)
-    order = np.argsort(along[below])
-    push = np.interp(along, along[below][order], lacking[order], left=0, right=0)
-    first = np.clip(_followed(along, depth, _BELOW_LIP), 0, 0.9)
+    first = np.clip(_followed(along, _BELOW_LIP, depth[_BELOW_LIP]), 0, 0.9)
+    push = _followed(along, _BELOW_LIP, lacking, beyond=0.0)
     push *= np.where(depth > 0, np.clip((1 - depth) / (1 - first), 0, 1), 0)
-    push[list(_LIP_OUTLINE)] = 0
+    push[_LIP_OUTLINE] = 0
     pushed = points.copy()
-    pushed[:NUM_MESH_POINTS, :2] += (push * scales[1])[:, None] * _down(points)
+    pushed[:NUM_MESH_POINTS, :2] += (push * scales[1])[:, None] * now
     return pushed
 
 
@@ -180,14 +178,18 @@ def skin_colour(portrait: ImageU8, points: Points3) -> Colour:
     return np.asarray(np.median(portrait[rows, columns], axis=0), np.float32)
 
 
+def cast_of(skin: Colour) -> Colour:
+    """How much of red, green and blue a skin's colour has, of what a usual one has at its luma."""
+    return np.asarray(np.maximum(skin, 1.0) / _luma(skin) / _USUAL_CAST, np.float32)
+
+
 def tint(skin: Colour) -> Float32[NDArray[np.float32], "3 3"]:
     """The matrix from shares of a skin's colour to colours; a grey skin's mouth is grey."""
     saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
     colour = np.float32(min(saturation / _FULL_COLOUR, 1.0))
-    mixed = colour * np.eye(3, dtype=np.float32) + (1 - colour) * _LUMA
-    luma = max(float(skin @ _LUMA), 1.0)
-    cast = (np.maximum(skin, 1.0) / luma / USUAL_CAST) ** (-colour * _OWN_CAST)
-    bright = (_USUAL_LUMA / luma) ** _OWN_TONE
+    mixed = colour * np.eye(3, dtype=np.float32) + (1 - colour) * LUMA
+    cast = cast_of(skin) ** (-colour * _OWN_CAST)
+    bright = (_USUAL_LUMA / _luma(skin)) ** _OWN_TONE
     return np.asarray(bright * (cast * skin)[:, None] * mixed, np.float32)
 
 
@@ -222,21 +224,16 @@ def _gaps(points: Points3, scale: float) -> Column:
     return np.asarray(np.linalg.norm(lower - upper, axis=-1) / scale, np.float32)
 
 
-def _down(points: Points3) -> Axis:
-    """The head's vertical in the picture, of unit length."""
-    down = points[CHIN, :2] - points[FOREHEAD, :2]
-    return np.asarray(down / max(float(np.linalg.norm(down)), 1e-6), np.float32)
-
-
-def _across(down: Axis) -> Axis:
-    return np.array([down[1], -down[0]], np.float32)
-
-
-def _followed(along: Column, values: Column, row: tuple[int, ...]) -> Column:
+def _followed(
+    along: Float32[NDArray[np.float32], " points"],
+    row: list[int],
+    values: Column,
+    beyond: float | None = None,
+) -> Float32[NDArray[np.float32], " points"]:
     """Values of a row of points, continued from one to the next: at each point of the mesh."""
-    columns = along[list(row)]
+    columns = along[row]
     order = np.argsort(columns)
-    found = np.interp(along, columns[order], values[list(row)][order])
+    found = np.interp(along, columns[order], values[order], left=beyond, right=beyond)
     return np.asarray(found, np.float32)
 
 
@@ -276,7 +273,7 @@ def _deepened(inside: Inside) -> Inside:
 
     Insides are learned from talk before cameras: lit from the front, and with lifted blacks.
     """
-    return np.asarray(inside * np.clip(inside / _LIT, 0, 1) ** _DEPTH, np.float32)
+    return np.asarray(inside * np.minimum(inside / _LIT, 1), np.float32)
 
 
 def _between(value: float, nodes: tuple[float, ...]) -> tuple[int, np.float32]:
@@ -284,6 +281,10 @@ def _between(value: float, nodes: tuple[float, ...]) -> tuple[int, np.float32]:
     at = float(np.interp(value, nodes, np.arange(len(nodes))))
     low = min(int(at), len(nodes) - 2)
     return low, np.float32(at - low)
+
+
+def _luma(skin: Colour) -> float:
+    return max(float(skin @ LUMA), 1.0)
 
 
 def _ramp(value: float, reach: tuple[float, float]) -> float:

@@ -4,7 +4,6 @@ import copy
 import importlib
 import io
 import logging
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from types import ModuleType
@@ -15,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difffae.runtime.network import RuntimeUnavailableError
-from difffae.runtime.openvino import convert_module, import_openvino
+from difffae.runtime.openvino import convert_module, import_openvino, import_quietly
 from difffae.runtime.quantization import Calibration, InputMoments, read_quantizers
 
 Inputs = tuple[Tensor, ...]
@@ -54,14 +52,7 @@ def calibrate_network(module: nn.Module, samples: Sequence[Inputs]) -> Calibrati
 
 
 def _import_nncf() -> ModuleType:
-    """Import NNCF without telemetry, which would report its use to its makers."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        nncf = importlib.import_module("nncf")
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"NNCF cannot be imported ({error}); install it with: pip install 'nncf>=3.4,<4'"
-        ) from error
+    nncf = import_quietly("nncf", called="NNCF", requirement="'nncf>=3.4,<4'")
     logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function also sets all handlers
     return nncf
 

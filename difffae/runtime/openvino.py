@@ -174,7 +174,7 @@ class OpenVinoNetwork:
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO without its telemetry, which would report each import to its makers.
+    """Import OpenVINO; see `import_quietly`.
 
     One thread alone asks for the first NumPy type: OpenVINO 2026.4 makes the table of them then,
     gives the interpreter's lock away meanwhile, and two threads would wait for each other for good.
@@ -183,15 +183,29 @@ def import_openvino() -> ModuleType:
         RuntimeUnavailableError: It is not installed.
     """
     with _IMPORTING:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        try:
-            openvino = importlib.import_module("openvino")
-        except ImportError as error:
-            raise RuntimeUnavailableError(
-                f"OpenVINO cannot be imported ({error}); install it with: pip install openvino"
-            ) from error
+        openvino = import_quietly("openvino", called="OpenVINO", requirement="openvino")
         openvino.Type.f32.to_dtype()
         return openvino
+
+
+def import_quietly(module: str, *, called: str, requirement: str) -> ModuleType:
+    """Import one of OpenVINO's packages without telemetry, which would report it to its makers.
+
+    Args:
+        module: its name.
+        called: what people call it.
+        requirement: what pip installs it by.
+
+    Raises:
+        RuntimeUnavailableError: It is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"{called} cannot be imported ({error}); install it with: pip install {requirement}"
+        ) from error
 
 
 def _device_settings(config: OpenVinoConfig) -> dict[str, str | int | bool]:

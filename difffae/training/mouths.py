@@ -9,14 +9,15 @@ from difffae.arrays import ImageU8, Points3
 from difffae.data.shards import ShardReader
 from difffae.face.facemesh import NUM_MESH_POINTS, UPPER_LIP, FaceMeshModel, MouthInterior, align
 from difffae.face.mouth import (
+    LUMA,
     MIDDLE,
     MOUTH_GAPS,
     MOUTH_SHAPE,
     MOUTH_WIDTHS,
-    USUAL_CAST,
     Colour,
     Inside,
     between_lips,
+    cast_of,
     hung,
     skin_colour,
 )
@@ -27,12 +28,11 @@ _LEAST_PX = 20  # of a mouth's width, to be sharp enough
 _GAP_SPREAD = 0.3  # of what counts as open alike, relative
 _WIDTH_SPREAD = 0.08  # of what counts as wide alike [head units]
 _NEAREST = 600  # mouths that a node is made of at most
-_CLEAR = 7.0  # a mouth weighs e to so much of what its teeth are brighter than what is around them
+_CLEAR = 7.0  # a mouth weighs e to so much of its clearness, see `_clearness`
 _TEETH, _CAVITY = (0.02, 0.09), 0.16  # where they are, below the upper lip [head units]
 _TEETH_COLUMNS, _CORNERS = 0.6, 0.8  # from the middle, as shares of half the width
 _SMALL_GAP, _LARGE_GAP = 0.12, 0.2  # open too little to show teeth .. enough to show what is behind
 _CONTRAST = 0.7  # of what a mean's contrast lacks, that is given back
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _LEAST_LUMA = 40.0  # of skin that shares are taken of
 _MOST_CAST = 0.3  # of its colour, by which it differs from usual skin: logarithm of a channel
 _MOST_SHARE = 1.5
@@ -41,8 +41,8 @@ _PRIOR = 1e-4  # of mouths much wider or narrower, so that a node without any is
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0])
 _FROM_MIDDLE = np.abs(np.linspace(-1, 1, MOUTH_SHAPE[1]))
 
-
 Insides = Float32[NDArray[np.float32], "mouths rows columns 3"]
+Lumas = Float32[NDArray[np.float32], "mouths rows columns"]
 Sizes = Float64[NDArray[np.float64], "mouths 2"]
 Weights = Float64[NDArray[np.float64], " mouths"]
 
@@ -63,23 +63,26 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
         ValueError: no frame shows an open mouth.
     """
     points, people = reader.column("points"), reader.labels("person")
-    opened = [_measured(each, head_model) for each in points]
-    skins = [skin_colour(reader.picture("image", n), each) for n, each in enumerate(points)]
-    rows = [n for n, found in enumerate(opened) if found is not None and _is_plainly_lit(skins[n])]
-    if not rows:
+    insides, opened, persons = [], [], []
+    for row, (each, person) in enumerate(zip(points, people, strict=True)):
+        size = _measured(each, head_model)
+        if size is None:
+            continue
+        image = reader.picture("image", row)
+        skin = skin_colour(image, each)
+        if _is_plainly_lit(skin):
+            insides.append(_inside(image, each, skin))
+            opened.append(size)
+            persons.append(person)
+    if not insides:
         raise ValueError(
             f"Got {len(points)} frames without an open mouth seen from the front, but the inside "
             "of mouths is learned from them: add clips of people who speak"
         )
-    insides = np.stack([_inside(reader.picture("image", row), points[row]) for row in rows])
-    sizes = np.array([opened[row] for row in rows])
-    _, who, frames = np.unique(
-        [people[row] for row in rows], return_inverse=True, return_counts=True
-    )
+    seen, sizes = np.stack(insides), np.array(opened)
+    _, who, frames = np.unique(persons, return_inverse=True, return_counts=True)
     fair = np.asarray(frames[who] ** -0.5, np.float64)
-    nodes = [
-        [_node(insides, sizes, fair, gap, width) for width in MOUTH_WIDTHS] for gap in MOUTH_GAPS
-    ]
+    nodes = [[_node(seen, sizes, fair, gap, width) for width in MOUTH_WIDTHS] for gap in MOUTH_GAPS]
     return np.asarray(nodes, np.float32)
 
 
@@ -88,8 +91,8 @@ def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: floa
     near = fair * _near(sizes, gap, width)
     nearest = np.argsort(-near)[:_NEAREST]
     laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
-    luma = laid @ _LUMA
-    clear = _clearness(laid, gap)
+    luma = laid @ LUMA
+    clear = _clearness(laid, luma, gap)
     weights = near[nearest] * np.exp(_CLEAR * (clear - clear.max()))
     weights /= weights.sum()
     levels = weights @ np.sort(luma.reshape(len(luma), -1))
@@ -103,9 +106,8 @@ def _near(sizes: Sizes, gap: float, width: float) -> Weights:
     return np.asarray(near + _PRIOR * np.exp(-2 * np.log(apart) ** 2), np.float64)
 
 
-def _clearness(mouths: Insides, gap: float) -> Weights:
+def _clearness(mouths: Insides, luma: Lumas, gap: float) -> Weights:
     """How much whiter teeth are than what is below them, or beside them where that is hidden."""
-    luma = mouths @ _LUMA
     if gap <= _SMALL_GAP:
         return np.asarray(-luma.mean((1, 2)), np.float64)
     below = _HEIGHTS * gap
@@ -121,7 +123,7 @@ def _clearness(mouths: Insides, gap: float) -> Weights:
 
 def _contrasted(mean: Inside, levels: NDArray[np.float64]) -> Inside:
     """The mean with, most of the way, the levels of luma that its mouths have, darkest first."""
-    luma = mean @ _LUMA
+    luma = mean @ LUMA
     wanted = np.empty(luma.size)
     wanted[np.argsort(luma, axis=None)] = levels
     gain = 1 + _CONTRAST * (wanted.reshape(luma.shape) / np.maximum(luma, 1e-3) - 1)
@@ -141,16 +143,14 @@ def _measured(points: Points3, head_model: FaceMeshModel) -> tuple[float, float]
 
 def _is_plainly_lit(skin: Colour) -> bool:
     """Whether shares of a skin's colour tell anything: not in the dark or beside coloured lamps."""
-    luma = float(skin @ _LUMA)
-    if luma < _LEAST_LUMA:
+    if float(skin @ LUMA) < _LEAST_LUMA:
         return False
-    cast = np.log(np.maximum(skin, 1) / luma / USUAL_CAST)
-    return bool(np.abs(cast).max() < _MOST_CAST)
+    return bool(np.abs(np.log(cast_of(skin))).max() < _MOST_CAST)
 
 
-def _inside(image: ImageU8, points: Points3) -> Inside:
+def _inside(image: ImageU8, points: Points3, skin: Colour) -> Inside:
     """What is between the lips, as shares of the skin's colour: [rows, columns, 3]."""
     places = between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2) - np.float32(0.5)
     seen = cv2.remap(image, places, np.empty(0, np.float32), cv2.INTER_LINEAR)
-    shares = seen.astype(np.float32) / np.maximum(skin_colour(image, points), 1)
+    shares = seen.astype(np.float32) / np.maximum(skin, 1)
     return np.asarray(np.minimum(shares, _MOST_SHARE), np.float32)
