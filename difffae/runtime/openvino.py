@@ -288,7 +288,10 @@ def convert_module(openvino: ModuleType, network: nn.Module, examples: tuple[Ten
         with torch.no_grad(), _kept_root_logger(), warnings.catch_warnings():
             warnings.simplefilter("ignore", TracerWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
-            model = openvino.convert_model(network, example_input=examples, input=shapes)
+            # Not traced by OpenVINO 2026.4: while it traces, it replaces the built-in divmod of the
+            # whole process, and Numba, loading in another thread, then takes the wrong one for it.
+            traced = torch.jit.trace(network, examples, strict=False)
+            model = openvino.convert_model(traced, example_input=examples, input=shapes)
     except (
         RuntimeError,
         TypeError,

@@ -135,8 +135,8 @@ def test_precision_follows_the_tensor_cores_of_the_gpu(
 def test_half_precision_of_a_cpu_is_refused(
     one_head: nn.Module, image: Tensor, runtime: RuntimeName
 ) -> None:
-    if runtime in ("auto", "openvino"):
-        pytest.importorskip("openvino")
+    if runtime in ("auto", "openvino") and find_spec("openvino") is None:
+        pytest.skip("needs OpenVINO")
     with pytest.raises(ValueError, match="precision is 'fp16' on cpu; expected 'auto'"):
         compile_network(one_head, (image,), runtime=runtime, precision="fp16")
 

@@ -1,5 +1,6 @@
 """OpenVINO runtime: same answers, warm starts, and every way it can fail without an exit."""
 
+import builtins
 import logging
 import os
 import subprocess
@@ -276,6 +277,21 @@ def test_networks_that_are_loaded_side_by_side_do_not_wait_for_each_other() -> N
 
 
 @pytest.mark.usefixtures("cache")
+def test_other_threads_keep_their_builtins_while_a_network_is_converted(image: Tensor) -> None:
+    own = divmod
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            seen.append(builtins.divmod)
+            return 2 * image
+
+    compile_openvino(Watching(), (image,), config=EXACT)
+
+    assert len(seen) > 1
+    assert set(seen) == {own}
+
+
 def test_a_conversion_that_fails_leaves_the_log_as_it_was(image: Tensor) -> None:
     root = logging.getLogger()
     earlier = root.level, root.filters.copy(), root.handlers.copy()
