@@ -12,6 +12,7 @@ from difffae.face.facemesh import EYE_CORNERS, LIDS
 
 _LARGEST = 4.0  # of a difference, in usual changes: a mistracked frame is not to be drawn for ever
 _INNER_LIPS = (13, 14, 78, 308)  # upper, lower, corners
+_TURNS = slice(4, 6)  # yaw and pitch among the signals
 _NOSE, _FOREHEAD, _CHIN, _SIDES = 4, 10, 152, (234, 454)
 
 Signals = Float32[NDArray[np.float32], "frames signals"]
@@ -41,7 +42,7 @@ def usual_change(clips: list[Signals]) -> Float32[NDArray[np.float32], " signals
 
 
 def choose_frames(
-    signals: Signals, random: np.random.Generator, liveliness: float
+    signals: Signals, random: np.random.Generator, liveliness: float, turning: float = 0
 ) -> tuple[int, int]:
     """Two different frames of a clip.
 
@@ -50,9 +51,12 @@ def choose_frames(
         random: what to draw by.
         liveliness: how much likelier a second frame is for each squared usual change between it and
             the first; 0 draws it evenly.
+        turning: the same, of changes of yaw and pitch alone, in addition.
     """
     first = int(random.integers(len(signals)))
     change = np.abs(signals - signals[first]).clip(max=_LARGEST)
-    chance = 1 + liveliness * np.square(change).sum(1)
+    weights = np.full(signals.shape[1], liveliness, np.float32)
+    weights[_TURNS] += turning
+    chance = 1 + np.square(change) @ weights
     chance[first] = 0
     return first, int(random.choice(len(signals), p=chance / chance.sum()))

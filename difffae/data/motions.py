@@ -21,11 +21,14 @@ from difffae.data.shards import ShardReader, contents_of, encode_jpeg, write_sha
 from difffae.face.config import FaceConfig
 from difffae.face.dense_motion import pose_of, what_is_seen
 from difffae.face.facemesh_rig import FaceMeshRig
+from difffae.face.plate import smooth_plate
+from difffae.face.source_face import build_source_face
 from difffae.loading import load_rig
 
 SIDE = 128  # of the pictures that the loss compares [px]
 _PER_SHARD = 500
 _LARGEST_ZOOM = 1.3
+_TURNING = 5.0  # a talking head seldom turns far: what it has to be shown most would be seen least
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +42,9 @@ def motion_sample(
         target: the frame that it should become.
         rig: without dense motion.
     """
-    face = rig.take_apart(source.sighting, source.person)
+    face = build_source_face(
+        source.image, source.points, source.person, rig.head_model, paint_out=smooth_plate
+    )
     shown = rig.read(target.sighting, face.fitted.parameters)
     condition = rig.condition(face, shown, face.appearance.lighting)
     warp = condition.warp
@@ -110,7 +115,7 @@ def main() -> None:
     rig = load_rig(face, size, arguments.head_model)
     if not isinstance(rig, FaceMeshRig) or rig.background != "portrait":
         parser.error("this model's conditions show no portrait around the face to be moved")
-    maker = PairMaker(reader, rig, PairsConfig(max_zoom=_LARGEST_ZOOM))
+    maker = PairMaker(reader, rig, PairsConfig(max_zoom=_LARGEST_ZOOM, turning=_TURNING))
     first, step = (int(part) for part in arguments.worker.split("/"))
     for start in range(first * _PER_SHARD, arguments.num_samples, step * _PER_SHARD):
         samples = range(start, min(start + _PER_SHARD, arguments.num_samples))

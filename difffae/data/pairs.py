@@ -51,6 +51,7 @@ class PairsConfig:
     tracking_noise: float = 0.15  # error of a warped still's parameters, in usual changes
     light: Literal["source", "driver"] = "source"  # whose light clips' conditions show
     liveliness: float = 1.0  # how much rather two frames that differ are drawn: `choose_frames`
+    turning: float = 0.0  # the same of two frames whose heads are turned differently
     seed: int = 0
 
 
@@ -131,7 +132,9 @@ class PairMaker:
         clips = self._clips_of[self._people[random.integers(len(self._people))]]
         sizes = np.array([len(clip) for clip in clips])
         rows = clips[random.choice(len(clips), p=sizes / sizes.sum())]
-        source, target = choose_frames(self._signals[rows], random, self._config.liveliness)
+        source, target = choose_frames(
+            self._signals[rows], random, self._config.liveliness, self._config.turning
+        )
         return rows[source], rows[target]
 
     def clip_pictures(self, random: np.random.Generator) -> tuple[Picture, Picture]:

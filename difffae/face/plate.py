@@ -10,6 +10,8 @@ from difffae.face.completion import complete
 
 _HOLE_SHARE = 0.05  # of the side: how much wider than the person the hole is, and its soft border
 _LEAST_PX = 3
+_SMOOTH_PX = 64  # longer side at which a plate without texture is made
+_AROUND = np.ones((3, 3), np.uint8)
 
 Plate = UInt8[NDArray[np.uint8], "rows columns 3"]
 
@@ -23,6 +25,19 @@ def background_plate(image: ImageU8, person: MaskF32) -> ImageU8:
     """
     hole = _hole(person)
     return _blended(image, complete(image, hole), hole)
+
+
+def smooth_plate(image: ImageU8, person: MaskF32) -> ImageU8:
+    """The same without texture behind the person, a hundred times as fast: for training."""
+    hole = _hole(person)
+    height, width = image.shape[:2]
+    scale = min(_SMOOTH_PX / max(height, width), 1.0)
+    size = (round(width * scale) or 1, round(height * scale) or 1)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    inside = cv2.dilate(cv2.resize(hole, size, interpolation=cv2.INTER_NEAREST), _AROUND)
+    filled = cv2.inpaint(small, inside, 3, cv2.INPAINT_TELEA)
+    enlarged = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
+    return _blended(image, np.asarray(enlarged, np.uint8), hole)
 
 
 def enlarged_plate(plate: Plate, image: ImageU8, person: MaskF32) -> ImageU8:

@@ -16,9 +16,7 @@ from difffae.arrays import Points2, Points3, Triangles
 from difffae.face.facemesh import FACE_OVAL
 from difffae.face.parameters import FaceParameters, matrix
 
-_DEPTH = 0.5  # how far the sides reach back [head units]
-_JAW_DEPTH = 0.6  # how much further below the ears, where else background shines in
-_JAW = (0.1, 0.5, 0.9, 1.3)  # height from which that is so .. to which it is [head units]
+_DEPTH = 0.2  # how far the sides reach back [head units]: further makes the jaw too wide
 _MIRRORED = 0.7  # of the strip's width is read from the cheek
 _INSET = 0.2  # at most: the border itself reads so far inside, where no background shines in
 _GIVING = 0.45  # as far inside the border the mesh gives way to what reads further inside
@@ -68,8 +66,7 @@ def side_depths(mean: Points3) -> Widths:
     height = mean[_BORDER, 1]
     low, high = _TEMPLES
     share = np.clip((height - low) / (high - low), 0, 1)
-    jaw = np.interp(height, _JAW, (0, 1, 1, 0))
-    return np.asarray(_DEPTH * share * share * (3 - 2 * share) + _JAW_DEPTH * jaw, np.float32)
+    return np.asarray(_DEPTH * share * share * (3 - 2 * share), np.float32)
 
 
 def border_shares(mean: Points3) -> Float32[NDArray[np.float32], "p border"]:

@@ -1,5 +1,6 @@
 """All that is known of a source's face before any network sees it: fit, light and layers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,9 @@ _SKIN_BLUR_PX = 1.5
 _NOBODY, _SOMEBODY = 0.05, 0.45  # of a segmentation: doubtful hair is hair, else it fades away
 
 
+PaintOut = Callable[[ImageU8, MaskF32], ImageU8]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceFace:
     """A portrait's crop taken apart: its fitted face, how that looks, and the crop's layers."""
@@ -37,6 +41,8 @@ def build_source_face(
     person: MaskF32,
     head_model: FaceMeshModel,
     fitted: FittedFace | None = None,
+    *,
+    paint_out: PaintOut = background_plate,
 ) -> SourceFace:
     """Take a square crop apart.
 
@@ -46,21 +52,24 @@ def build_source_face(
         person: the person's mask.
         head_model: the model to fit.
         fitted: the fit where it is known already.
+        paint_out: what makes the picture without the person.
     """
     return SourceFace(
         fitted=head_model.fit(points) if fitted is None else fitted,
         appearance=Appearance(lighting=portrait_lighting(image, points, head_model)),
-        layers=source_layers(image, points, person),
+        layers=source_layers(image, points, person, paint_out),
     )
 
 
-def source_layers(image: ImageU8, points: Points3, person: MaskF32) -> Layers:
+def source_layers(
+    image: ImageU8, points: Points3, person: MaskF32, paint_out: PaintOut = background_plate
+) -> Layers:
     """A crop's layers: itself, the person's mask, what may lie behind the person."""
     firm = np.clip((person - _NOBODY) / (_SOMEBODY - _NOBODY), 0, 1).astype(np.float32)
     return Layers(
         portrait=image,
         person=firm,
-        plate=background_plate(image, firm),
+        plate=paint_out(image, firm),
         skin_colour=skin_colour(image, points),
     )
 

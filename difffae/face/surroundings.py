@@ -2,8 +2,11 @@
 
 The face mesh ends at the hairline. What lies around it is moved as if painted on a ball behind the
 face, so that it turns in depth with the head; below the chin the motion fades out along the neck.
+A ball's own edge is so steep that a turn would show what lies before it twice. Where it is steeper
+than 45 degrees a cone takes its place: no turn of up to 45 degrees folds.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +17,7 @@ from difffae.arrays import MapF32, Points2
 from difffae.face.parameters import FaceParameters, matrix
 
 _BORDER_SHRINK = 4  # the correction around the face is smooth: a quarter of the size is enough
+_UNFOLDED = 1.6  # what the correction fades over, in its own lengths: over less, the map turns back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +77,33 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
     """Correct a head map so that it meets the face: no step at the hairline, no second chin.
 
     What the map misses at the border of the face is spread over the pixels around, the nearest
-    border points counting most, and fades with the distance.
+    border points counting most, and fades with the distance: the further, the more is missed.
 
     Args:
         positions: the map of `head_map`.
         before: border points of the face in the source crop [px].
         after: the same after the motion.
-        reach: distance over which the correction fades [px].
+        reach: distance over which the correction fades, where it is small [px].
     """
     size = positions.shape[0]
     is_inside = ((after > 0) & (after < size)).all(-1, keepdims=True)
     missed = (before - 0.5 - _read_between(positions, after - 0.5)) * is_inside
+    after, missed = _denser(after), _denser(missed)
+    reaches = np.maximum(reach, _UNFOLDED * np.linalg.norm(missed, axis=1))
     small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
     _spread(
         small,
         (after / _BORDER_SHRINK).astype(np.float32),
         missed.astype(np.float32),
-        np.float32(reach / _BORDER_SHRINK),
+        (reaches / _BORDER_SHRINK).astype(np.float32),
     )
     return np.asarray(positions + cv2.resize(small, (size, size)), np.float32)
+
+
+def _denser(ring: Points2) -> Points2:
+    """The points of a closed line, and those halfway between them."""
+    halfway = (ring + np.roll(ring, -1, axis=0)) / 2
+    return np.asarray(np.stack([ring, halfway], 1).reshape(-1, 2), np.float32)
 
 
 def _read_between(positions: MapF32, at: Points2) -> Points2:
@@ -114,7 +126,7 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
     radius, chin, neck, slope, reach, fade = shape
     down_x, down_y = down[0], down[1]
     half, none, one = np.float32(0.5), np.float32(0), np.float32(1)
-    two, three = np.float32(2), np.float32(3)
+    two, three, steep = np.float32(2), np.float32(3), radius / np.float32(math.sqrt(2))
     xx, xy, xz, yx, yy, yz = (
         turn[0, 0],
         turn[0, 1],
@@ -131,7 +143,9 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
             px, py = places[column], places[row]
             fx, fy = (px - tx) / target_scale, (py - ty) / target_scale
             x, y = fx - tcx, fy - tcy
-            z = -np.sqrt(max(radius * radius - x * x - y * y, none))
+            squared = x * x + y * y
+            ball = np.sqrt(radius * radius - min(squared, steep * steep))
+            z = -max(ball - max(np.sqrt(squared) - steep, none), none)
             mx = xx * x + xy * y + xz * z + scx
             my = yx * x + yy * y + yz * z + scy
             along = fx * down_x + fy * down_y
@@ -150,22 +164,24 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _spread(out, points, values, reach):  # type: ignore[no-untyped-def]
-    """Inverse-square-distance interpolation of values at points, faded with distance."""
+def _spread(out, points, values, reaches):  # type: ignore[no-untyped-def]
+    """Interpolation of values at points by distance to the fourth, faded over their reaches."""
     size = out.shape[0]
     half, quarter, one = np.float32(0.5), np.float32(0.25), np.float32(1)
     for row in range(size):
         for column in range(size):
             x, y = np.float32(column) + half, np.float32(row) + half
             nearest, total = np.float32(1e9), np.float32(0)
-            across, down = np.float32(0), np.float32(0)
+            across, down, reach = np.float32(0), np.float32(0), np.float32(0)
             for k in range(points.shape[0]):
                 squared = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2
-                weight = one / (squared + quarter)
+                weight = one / ((squared + quarter) * (squared + quarter))
                 total += weight
+                reach += weight * reaches[k]
                 across += weight * values[k, 0]
                 down += weight * values[k, 1]
                 nearest = min(nearest, squared)
+            reach /= total
             fade = np.exp(-nearest / (reach * reach)) / total
             out[row, column, 0] = fade * across
             out[row, column, 1] = fade * down

@@ -80,6 +80,7 @@ class TrainingConfig:
         denoiser_weights: a denoiser to start the joint stage from (python -m difffae.convert).
         decoder_weights: a conditional decoder to start the stage decoder from; None: the
             autoencoder's.
+        dense_motion_weights: a dense_motion to start that stage from; None: anew.
         dense_motion, first_stage, autoencoder, decoder, identity, regions, joint, polish: the
             stages' trainers.
     """
@@ -94,6 +95,7 @@ class TrainingConfig:
     retrain_first_stage: bool = True
     denoiser_weights: Path | None = None
     decoder_weights: Path | None = None
+    dense_motion_weights: Path | None = None
     dense_motion: TrainerConfig = field(default_factory=TrainerConfig)
     first_stage: TrainerConfig = field(default_factory=TrainerConfig)
     autoencoder: TrainerConfig = field(default_factory=TrainerConfig)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from difffae.arrays import Images
+from difffae.checkpoint import load_module
 from difffae.data.shards import ShardReader
 from difffae.face.dense_motion import DenseMotionNetwork, places
 from difffae.training.config import Config
@@ -33,6 +34,8 @@ class DenseMotionStage:
         self._size = config.model.image_size
         self._reader = ShardReader(config.training.motions, "motions")
         self.dense_motion = DenseMotionNetwork(sizes, self._size)
+        if config.training.dense_motion_weights is not None:
+            load_module(self.dense_motion, config.training.dense_motion_weights)
         self.modules = nn.ModuleDict({"dense_motion": self.dense_motion})
         self.picture_loss = PictureLoss(config.training.loss)
         rows = np.linspace(0, len(self._reader) - 1, _GRID_SAMPLES).astype(np.int64)

@@ -9,12 +9,12 @@ from difffae.face.facemesh import LIDS
 NUM_FRAMES = 30
 
 
-def shares(liveliness: float) -> tuple[float, float]:
+def shares(liveliness: float, turning: float = 0, *, odd: int = 0) -> tuple[float, float]:
     """How often a clip's one odd frame is in a pair, and how often both frames are the same."""
     signals = np.zeros((NUM_FRAMES, 6), np.float32)
-    signals[7, 0] = 3
+    signals[7, odd] = 3
     random = np.random.default_rng(0)
-    drawn = [choose_frames(signals, random, liveliness) for _ in range(3000)]
+    drawn = [choose_frames(signals, random, liveliness, turning) for _ in range(3000)]
     return np.mean([7 in pair for pair in drawn]), np.mean([a == b for a, b in drawn])
 
 
@@ -29,6 +29,12 @@ def test_a_frame_that_differs_is_drawn_as_much_likelier_as_its_squared_change_sa
     odd, same = shares(1.0)
     assert odd == pytest.approx(first + second, abs=0.03)
     assert same == 0
+
+
+def test_turning_asks_for_changes_of_pose_alone() -> None:
+    lids, turned = shares(0.0, 1.0)[0], shares(0.0, 1.0, odd=4)[0]
+    assert lids == pytest.approx(shares(0.0)[0])
+    assert turned == pytest.approx(shares(1.0)[0])
 
 
 def test_signals_tell_a_closed_eye_from_an_open_one_whatever_the_face_s_size() -> None:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from difffae.arrays import MaskF32
-from difffae.face.plate import background_plate, enlarged_plate
+from difffae.face.plate import background_plate, enlarged_plate, smooth_plate
+from difffae.face.source_face import PaintOut
 
 SIZE = 96
 
@@ -17,16 +18,18 @@ def person() -> MaskF32:
     return mask
 
 
-def test_the_person_is_painted_out_of_the_plate(person: MaskF32) -> None:
+@pytest.mark.parametrize("paint_out", [background_plate, smooth_plate])
+def test_the_person_is_painted_out_of_the_plate(person: MaskF32, paint_out: PaintOut) -> None:
     image = np.full((SIZE, SIZE, 3), (30, 90, 160), np.uint8)
     image[person > 0] = (240, 200, 180)
-    plate = background_plate(image, person)
+    plate = paint_out(image, person)
     np.testing.assert_allclose(plate.astype(int), np.full_like(image, (30, 90, 160)), atol=3)
 
 
-def test_the_plate_keeps_pixels_away_from_the_person(person: MaskF32) -> None:
+@pytest.mark.parametrize("paint_out", [background_plate, smooth_plate])
+def test_the_plate_keeps_pixels_away_from_the_person(person: MaskF32, paint_out: PaintOut) -> None:
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    plate = background_plate(image, person)
+    plate = paint_out(image, person)
     np.testing.assert_array_equal(plate[:20], image[:20])
     np.testing.assert_array_equal(plate[:, :15], image[:, :15])
 

@@ -74,14 +74,21 @@ def test_a_roll_turns_hair_about_the_heads_place() -> None:
 def test_a_turned_head_turns_in_depth_about_its_own_centre() -> None:
     """The ball's front is where a rotation takes it; a shift would move all pixels alike."""
     turned = head_map(face(), face((0, 0.3, 0)), CONFIG, SIZE)
-    x, y = 53.5 - 48, 30.5 - 44
+    x, y = 53.5 - 48, 34.5 - 44
     depth, radius = CONFIG.depth * 14, CONFIG.radius * 14
     cosine, sine = np.cos(0.3), np.sin(0.3)
     across = x - depth * sine
     z = -np.sqrt(radius**2 - across**2 - y**2)
-    expected = [cosine * across - sine * z + 48 - 0.5, 30]
-    np.testing.assert_allclose(turned[30, 53], expected, atol=1e-3)
-    assert np.ptp((turned - identity_map())[30, 40:56, 0]) > 0.5
+    expected = [cosine * across - sine * z + 48 - 0.5, 34]
+    np.testing.assert_allclose(turned[34, 53], expected, atol=1e-3)
+    assert np.ptp((turned - identity_map())[34, 40:56, 0]) > 0.5
+
+
+@pytest.mark.parametrize("yaw", [-0.75, -0.3, 0.3, 0.75])
+def test_no_turn_shows_anything_twice(yaw: float) -> None:
+    turned = head_map(face(), face((0, yaw, 0)), CONFIG, SIZE)
+    steps = np.diff(turned[20:50, 10:86, 0], axis=1)
+    assert steps.min() > 0
 
 
 def test_what_lies_far_below_the_chin_or_far_away_stays() -> None:
@@ -112,6 +119,13 @@ def test_the_map_meets_the_face_at_its_border() -> None:
     missed = corrected[at[:, 1], at[:, 0]] - (at - np.float32([3, -2]))
     assert np.abs(missed).max() < 0.8
     np.testing.assert_allclose(corrected[90:, 90:], identity_map()[90:, 90:], atol=0.05)
+
+
+def test_no_correction_turns_the_map_back() -> None:
+    angle = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+    circle = np.stack([48 + 16 * np.cos(angle), 44 + 16 * np.sin(angle)], -1).astype(np.float32)
+    corrected = follow_border(identity_map(), circle, circle + np.float32([12, 0]), reach=4.0)
+    assert np.diff(corrected[44, :, 0]).min() > 0
 
 
 def test_a_border_already_met_is_left_alone() -> None:

@@ -8,16 +8,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from difffae.data.motions import SIDE, motion_sample
 from difffae.data.pairs import PairMaker, PairsConfig, Picture
 from difffae.data.shards import ShardReader
 from difffae.face.config import FaceConfig
-from difffae.face.dense_motion import DenseMotion
+from difffae.face.dense_motion import DenseMotion, DenseMotionNetwork
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.layers import SMALL
+from difffae.face.plate import smooth_plate
+from difffae.face.source_face import build_source_face
 from difffae.training.config import read_config
 from difffae.training.dense_motion import DenseMotionStage, mirrored, moved
 
@@ -67,7 +70,9 @@ def test_corrected_pictures_are_what_the_renderer_composes(
     maker = PairMaker(reader, rig, PairsConfig())
     source, target = maker.clip_pictures(np.random.default_rng(2))
     corrects = FaceMeshRig(head_model, FaceConfig(), SIZE, DenseMotion(lambda *_: said))
-    face = rig.take_apart(source.sighting, source.person)
+    face = build_source_face(
+        source.image, source.points, source.person, head_model, paint_out=smooth_plate
+    )
     shown = rig.read(target.sighting, face.fitted.parameters)
     composite = corrects.condition(face, shown, face.appearance.lighting).composite
     expected = cv2.resize(composite, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
@@ -124,6 +129,18 @@ def test_it_learns_to_move_pictures(tiny_run: Run) -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.85 * losses[0]
     assert {"l1", "slopes", "psnr"} <= set(shown)
+
+
+def test_it_goes_on_from_given_weights(tiny_run: Run, tmp_path: Path) -> None:
+    config = read_config(tiny_run.config)
+    sizes = config.model.face.dense_motion
+    assert sizes is not None
+    known = DenseMotionNetwork(sizes).state_dict()
+    save_file(known, tmp_path / "known.safetensors")
+    training = replace(config.training, dense_motion_weights=tmp_path / "known.safetensors")
+    stage = DenseMotionStage(replace(config, training=training), tiny_run.folder)
+    given = stage.dense_motion.state_dict()
+    assert all(torch.equal(given[name], known[name]) for name in known)
 
 
 def test_its_sheet_shows_five_columns(stage: DenseMotionStage) -> None:
