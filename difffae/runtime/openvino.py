@@ -290,7 +290,9 @@ def convert_module(openvino: ModuleType, network: nn.Module, examples: tuple[Ten
             warnings.simplefilter("ignore", DeprecationWarning)
             # Not traced by OpenVINO 2026.4: while it traces, it replaces the built-in divmod of the
             # whole process, and Numba, loading in another thread, then takes the wrong one for it.
-            traced = torch.jit.trace(network, examples, strict=False)
+            traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+                network, examples, strict=False
+            )
             model = openvino.convert_model(traced, example_input=examples, input=shapes)
     except (
         RuntimeError,
