@@ -30,7 +30,9 @@ _NUM_OUT = 6
 _VECTOR = 9 + 9 + 2 + 1
 _REST = 0.02  # motion at which half of the correction is made [head units]
 _BORDER = 5  # width of where the face layer may give way [px of 64]
-_BESIDE = 9  # width of what is looked at to tell whether a person is near [px of 64]
+_BESIDE = (
+    9  # width of what is looked at to tell whether a person, or what is not, is near, likewise
+)
 _WHOLE = 4.0  # bias of the face's weight: untouched at first
 
 
@@ -127,7 +129,7 @@ class DenseMotionNetwork(nn.Module):
             [
                 config.reach * gain * torch.tanh(out[:, :2]),
                 config.face_reach * gain * torch.tanh(out[:, 2:4]),
-                share * _near(seen[:, 4:5]) * torch.tanh(out[:, 4:5]),
+                share * _beside(seen[:, 4:5], torch.tanh(out[:, 4:5])),
                 1 - share * _border(seen[:, 3:4]) * torch.sigmoid(-out[:, 5:] - _WHOLE),
             ],
             1,
@@ -253,10 +255,16 @@ def _border(weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     return 1 - _softened(inside)
 
 
-def _near(person: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """1 on the person and beside it, 0 where what is behind is seen alone and stays still."""
-    wider = F.max_pool2d(person, _BESIDE, stride=1, padding=_BESIDE // 2)
-    return _softened(wider)
+def _beside(person: Float[Tensor, "b 1 h w"], change: Tensor) -> Float[Tensor, "b 1 h w"]:
+    """Where a person's mask may change: so what is behind stays still, and long hair stays whole.
+
+    It grows on the person and beside it, and shrinks at its outline alone.
+    """
+    near, at_outline = (
+        _softened(F.max_pool2d(mask, _BESIDE, stride=1, padding=_BESIDE // 2))
+        for mask in (person, 1 - person)
+    )
+    return near * (F.relu(change) - at_outline * F.relu(-change))
 
 
 def _softened(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -116,6 +116,17 @@ def test_what_is_behind_the_person_stays_behind() -> None:
     assert changed[..., :20].abs().max() > 0.1
 
 
+def test_a_person_gives_way_at_the_outline_alone() -> None:
+    seen, offsets, poses = some_inputs(motion=20)
+    seen[:, 4, :, 20:] = 0
+    seen[:, 4, :, :20] = 1
+    network = shaken(DenseMotionConfig(channels=16), spread=0)
+    network.out.bias[4] = -100  # shrink wherever possible
+    change = network(seen, offsets, poses)[0, 4]
+    assert change[..., : 20 - 8].abs().max() == 0
+    assert (change[8:-8, 17:19] < -0.5).all()
+
+
 def test_heads_of_any_size_are_moved_by_the_same_share_of_it() -> None:
     network = shaken(DenseMotionConfig(channels=16), spread=0.1)
     half = DenseMotionNetwork(DenseMotionConfig(channels=16), SIZE // 2)
