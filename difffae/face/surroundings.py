@@ -91,12 +91,8 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
     after, missed = _denser(after), _denser(missed)
     reaches = np.maximum(reach, _UNFOLDED * np.linalg.norm(missed, axis=1))
     small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
-    _spread(
-        small,
-        (after / _BORDER_SHRINK).astype(np.float32),
-        missed.astype(np.float32),
-        (reaches / _BORDER_SHRINK).astype(np.float32),
-    )
+    told = np.column_stack([reaches / _BORDER_SHRINK, missed])
+    _spread(small, (after / _BORDER_SHRINK).astype(np.float32), told.astype(np.float32))
     return np.asarray(positions + cv2.resize(small, (size, size)), np.float32)
 
 
@@ -164,24 +160,32 @@ def _fill_map(out, turn, centres, down, poses, shape):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _spread(out, points, values, reaches):  # type: ignore[no-untyped-def]
-    """Interpolation of values at points by distance to the fourth, faded over their reaches."""
+def _spread(out, points, told):  # type: ignore[no-untyped-def]
+    """Interpolation of what points tell (reach, x, y) by distance to the fourth, fading over reach.
+
+    Each loop over columns writes one array alone, and so becomes vector instructions.
+    """
     size = out.shape[0]
     half, quarter, one = np.float32(0.5), np.float32(0.25), np.float32(1)
+    places = np.arange(size).astype(np.float32) + half
+    nearest, weight, total = (np.empty_like(places), np.empty_like(places), np.empty_like(places))
+    sums = np.empty((told.shape[1], size), np.float32)
     for row in range(size):
+        nearest[:], total[:], sums[:] = 1e9, 0, 0
+        for k in range(len(points)):
+            x, down = points[k, 0], (points[k, 1] - places[row]) ** 2
+            for column in range(size):
+                nearest[column] = min(nearest[column], (x - places[column]) ** 2 + down)
+            for column in range(size):
+                squared = (x - places[column]) ** 2 + down + quarter
+                weight[column] = one / (squared * squared)
+            for column in range(size):
+                total[column] += weight[column]
+            for n in range(len(sums)):
+                for column in range(size):
+                    sums[n, column] += weight[column] * told[k, n]
         for column in range(size):
-            x, y = np.float32(column) + half, np.float32(row) + half
-            nearest, total = np.float32(1e9), np.float32(0)
-            across, down, reach = np.float32(0), np.float32(0), np.float32(0)
-            for k in range(points.shape[0]):
-                squared = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2
-                weight = one / ((squared + quarter) * (squared + quarter))
-                total += weight
-                reach += weight * reaches[k]
-                across += weight * values[k, 0]
-                down += weight * values[k, 1]
-                nearest = min(nearest, squared)
-            reach /= total
-            fade = np.exp(-nearest / (reach * reach)) / total
-            out[row, column, 0] = fade * across
-            out[row, column, 1] = fade * down
+            reach = sums[0, column] / total[column]
+            fade = np.exp(-nearest[column] / (reach * reach)) / total[column]
+            out[row, column, 0] = fade * sums[1, column]
+            out[row, column, 1] = fade * sums[2, column]
