@@ -79,8 +79,8 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     size = layers.portrait.shape[0]
     head_map = moved_to(warp.head_map, size)
     moved = _read(layers.cut_out, head_map)
-    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), warp)
     person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
+    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), person, warp)
     _end(person, head_map, layers.crown, np.float32(_SOFT_SHARE * size))
     person = _changed(person, warp.person_change)
     mixed = layers.plate.copy()
@@ -113,12 +113,13 @@ def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
     return np.asarray(np.clip(larger, 0, 1, out=larger), np.float32)
 
 
-def _relit(head: ImageU8, warp: Warp) -> ImageU8:
-    """The moved portrait in the light to show."""
+def _relit(moved: ImageU8, person: MaskF32, warp: Warp) -> ImageU8:
+    """The moved portrait, the person in it in the light to show."""
     if warp.head_relight is None:
-        return head
-    change = cv2.resize(warp.head_relight, head.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.multiply(head, change, dtype=cv2.CV_8U), np.uint8)
+        return moved
+    change = cv2.resize(warp.head_relight, moved.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    change = 1 + person[..., None] * (change - 1)
+    return np.asarray(cv2.multiply(moved, change, dtype=cv2.CV_8U), np.uint8)
 
 
 def lit_face(layers: Layers, warp: Warp) -> ImageU8:

@@ -1,5 +1,7 @@
 """Layers over one another: what goes on past the portrait's edges."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from difffae.face.layers import Layers, compose
@@ -19,3 +21,19 @@ def test_hair_that_the_upper_edge_cuts_ends_round_above_it() -> None:
     _, person = compose(layers, plain_warp(lower))
     whole = (columns - 128) ** 2 + (rows - 100) ** 2 < 70**2
     assert ((person > 0.5) != whole).mean() < 0.005
+
+
+def test_background_that_moves_along_with_a_head_keeps_its_light() -> None:
+    rows, columns = np.indices((SIZE, SIZE), np.float32)
+    head = ((columns - 128) ** 2 + (rows - 128) ** 2 < 50**2).astype(np.float32)
+    grey = np.full((SIZE, SIZE, 3), 60, np.uint8)
+    layers = Layers(portrait=grey, person=head, plate=grey, skin_colour=np.zeros(3, np.float32))
+    lit = replace(
+        plain_warp(np.stack([columns, rows], -1)),
+        head_relight=np.full((SIZE, SIZE, 3), 2, np.float32),
+        person_change=np.full((SIZE, SIZE), 0.5, np.float32),
+    )
+    picture, person = compose(layers, lit)
+    assert person.min() == 0.5
+    assert (picture[head > 0] == 120).all()
+    assert (picture[head == 0] == 60).all()
