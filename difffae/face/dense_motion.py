@@ -30,9 +30,7 @@ _NUM_OUT = 6
 _VECTOR = 9 + 9 + 2 + 1
 _REST = 0.02  # motion at which half of the correction is made [head units]
 _BORDER = 5  # width of where the face layer may give way [px of 64]
-_BESIDE = (
-    9  # width of what is looked at to tell whether a person, or what is not, is near, likewise
-)
+_BESIDE = 9  # width of what is looked at to tell whether a person ends near by [px of 64]
 _WHOLE = 4.0  # bias of the face's weight: untouched at first
 
 

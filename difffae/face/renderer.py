@@ -251,8 +251,7 @@ class Renderer:
 def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     """Render once, so that the compiled loops are there before the first real frame.
 
-    Also at twice the size, which has loops of its own: numba does not stand that two threads ask
-    for a loop the first time at once, as those that paint would.
+    Also at twice the size, which has loops of its own, so that no painting thread waits for one.
     """
     middle = np.array([size / 2, size / 2, 0], np.float32)
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)

@@ -70,6 +70,14 @@ def test_a_turned_face_shows_the_side_that_came_into_view(
     assert abs(made.read[revealed, 0] - 128) < abs(before[BORDER[revealed], 0] - 128)
 
 
+def test_sides_reach_back_alike_below_the_temples(head_model: FaceMeshModel) -> None:
+    depths = side_depths(head_model.mean)
+    forehead, cheek, jaw, chin = (depths[BORDER.index(n)] for n in (10, 361, 397, 152))
+    assert forehead == 0
+    assert cheek == pytest.approx(0.2, abs=0.05)
+    assert jaw == chin == pytest.approx(0.2)
+
+
 def test_nothing_is_continued_above_the_temples(
     head_model: FaceMeshModel, fitted: FittedFace
 ) -> None:

@@ -292,6 +292,7 @@ def test_other_threads_keep_their_builtins_while_a_network_is_converted(image: T
     assert set(seen) == {own}
 
 
+@pytest.mark.usefixtures("cache")
 def test_a_conversion_that_fails_leaves_the_log_as_it_was(image: Tensor) -> None:
     root = logging.getLogger()
     earlier = root.level, root.filters.copy(), root.handlers.copy()
