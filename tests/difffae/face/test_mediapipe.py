@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from difffae.arrays import ImageU8
+from difffae.face.crop import TRACKING_TO_FACE, CropBox, box_around, crop
 from difffae.face.mediapipe import (
     NUM_POINTS,
+    TRACKING_SIZE_PX,
     MediaPipeTracker,
     PersonSegmenter,
     read_points,
@@ -52,6 +54,35 @@ def test_mediapipe_is_imported_without_what_others_get_whole() -> None:
         "assert tasks.BaseOptions\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_mediapipes_graphs_make_no_threads_of_their_own() -> None:
+    program = (
+        "import os\n"
+        "from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter, triangles\n"
+        "triangles()\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "kept = MediaPipeTracker(), PersonSegmenter()\n"
+        "assert len(os.listdir('/proc/self/task')) == before\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_mesh_is_mediapipes_own(tracker: MediaPipeTracker, pictures: list[ImageU8]) -> None:
+    from mediapipe.python.solutions import face_mesh
+
+    mesh = face_mesh.FaceMesh(
+        static_image_mode=True,
+        refine_landmarks=True,
+        max_num_faces=1,
+        min_detection_confidence=0.3,
+    )
+    face = tracker.find_faces(pictures[0])[0]
+    box = box_around(face, factor=TRACKING_TO_FACE)
+    box = CropBox(left=round(box.left), top=round(box.top), size=round(box.size))
+    found = mesh.process(crop(pictures[0], box, TRACKING_SIZE_PX)).multi_face_landmarks[0]
+    own = box.to_picture(read_points(found, TRACKING_SIZE_PX, TRACKING_SIZE_PX), TRACKING_SIZE_PX)
+    np.testing.assert_array_equal(tracker.track(pictures[0], face), own)
 
 
 def test_one_face_is_found_in_a_portrait(
