@@ -123,12 +123,14 @@ class DenseMotionNetwork(nn.Module):
             mode="bilinear",
         )
         config, gain = self._config, scale * share
+        border, near, outline = _borders(seen[:, 3:4], seen[:, 4:5])
+        change = torch.tanh(out[:, 4:5])
         return torch.cat(
             [
                 config.reach * gain * torch.tanh(out[:, :2]),
                 config.face_reach * gain * torch.tanh(out[:, 2:4]),
-                share * _beside(seen[:, 4:5], torch.tanh(out[:, 4:5])),
-                1 - share * _border(seen[:, 3:4]) * torch.sigmoid(-out[:, 5:] - _WHOLE),
+                share * near * (F.relu(change) - outline * F.relu(-change)),
+                1 - share * border * torch.sigmoid(-out[:, 5:] - _WHOLE),
             ],
             1,
         )
@@ -247,26 +249,27 @@ def _motion_vector(poses: Float[Tensor, "b 2 12"]) -> Float[Tensor, "b 21"]:
     return torch.cat([2 * turn.flatten(1), after[:, :9], shift, 4 * growth], 1)
 
 
-def _border(weight: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """1 where the face layer ends, 0 inside: eyes and mouth are never seen through."""
-    inside = -F.max_pool2d(-weight, _BORDER, stride=1, padding=_BORDER // 2)
-    return 1 - _softened(inside)
+def _borders(
+    weight: Float[Tensor, "b 1 h w"], person: Float[Tensor, "b 1 h w"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """1 where the face layer ends, where the person's mask may grow, and where it may shrink.
 
-
-def _beside(person: Float[Tensor, "b 1 h w"], change: Tensor) -> Float[Tensor, "b 1 h w"]:
-    """Where a person's mask may change: so what is behind stays still, and long hair stays whole.
-
-    It grows on the person and beside it, and shrinks at its outline alone.
+    The face layer is 0 inside: eyes and mouth are never seen through. The mask grows on the person
+    and beside it, and shrinks at its outline alone: so what is behind stays still, and long hair
+    stays whole.
     """
-    near, at_outline = (
-        _softened(F.max_pool2d(mask, _BESIDE, stride=1, padding=_BESIDE // 2))
-        for mask in (person, 1 - person)
-    )
-    return near * (F.relu(change) - at_outline * F.relu(-change))
+    beside = _largest(torch.cat([person, 1 - person], 1), _BESIDE)
+    inside = -_largest(-weight, _BORDER)
+    found = torch.cat([inside, beside], 1)
+    soft = F.avg_pool2d(found, _BORDER, stride=1, padding=_BORDER // 2)
+    return 1 - soft[:, :1], soft[:, 1:2], soft[:, 2:]
 
 
-def _softened(mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    return F.avg_pool2d(mask, _BORDER, stride=1, padding=_BORDER // 2)
+def _largest(masks: Float[Tensor, "b n h w"], size: int) -> Float[Tensor, "b n h w"]:
+    """The largest value in the square around each place; by columns, then by rows."""
+    there = size // 2
+    columns = F.max_pool2d(masks, (size, 1), stride=1, padding=(there, 0))
+    return F.max_pool2d(columns, (1, size), stride=1, padding=(0, there))
 
 
 def _block(num_in: int, num_out: int, groups: int, stride: int = 1) -> nn.Sequential:
