@@ -301,6 +301,12 @@ def main() -> None:
     parser.add_argument("--num-pairs", type=int, default=PairsConfig.num_pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
+        "--turning",
+        type=float,
+        default=PairsConfig.turning,
+        help="how much rather two frames of a clip are drawn whose heads are turned differently",
+    )
+    parser.add_argument(
         "--worker", default="0/1", help="K/N: make every N-th shard from the K-th (default 0/1)"
     )
     arguments = parser.parse_args()
@@ -310,7 +316,12 @@ def main() -> None:
     face = FaceConfig() if arguments.config is None else read_model_config(arguments.config).face
     reader = ShardReader(arguments.frames, "frames")
     size = reader.picture("image", 0).shape[0]
-    config = PairsConfig(num_pairs=arguments.num_pairs, seed=arguments.seed, light=face.light)
+    config = PairsConfig(
+        num_pairs=arguments.num_pairs,
+        seed=arguments.seed,
+        light=face.light,
+        turning=arguments.turning,
+    )
     rig = load_rig(
         face,
         size,
