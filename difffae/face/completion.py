@@ -17,19 +17,15 @@ from jaxtyping import Int32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, MaskU8, ShadingF32
+from difffae.face.region_filling import FULL, LEVEL_COST, RADIUS, Field, fill_region
 
-_RADIUS = 3  # of patches [px]
-_SIDE = 2 * _RADIUS + 1
+_SIDE = 2 * RADIUS + 1
 _SIDES_PX = (64, 128, 256)  # longer sides of the pictures; the last is enlarged for larger ones
 _REACHES_PX = ((), (64, 4), (0,))  # how far to search in each round; then comes a vote
 _TOLERANCE = 15.0  # RMS difference of patches [of 255] at which one counts for much less
-_LEVEL_COST = 40.0  # what fetching from as far above or below as the picture is high costs [of 255]
 _FADE = 0.85  # of the trust in what is guessed, a pixel further from what is known
 _FEWEST = 64  # patches to choose from, else there is nothing to tell
-_NO_LINE = 15.0  # how much a place without a line running into the hole is worth [of 765]
-_FULL = 128  # trust in a known pixel where patches are compared by whole numbers
 
-Field = Int32[NDArray[np.int32], "h w 2"]  # row and column of the patch that is most like
 Places = Int32[NDArray[np.int32], "places 2"]
 
 
@@ -76,7 +72,8 @@ def complete(image: ImageU8, hole: MaskU8) -> ImageU8:
         if len(level.sources) < _FEWEST:
             continue
         if guess is None or field is None:
-            guess, field = _grown(small, level)
+            guess, field = fill_region(small, level.hole)
+            field = _usable(field, level)
         else:
             enlarged = cv2.resize(guess, size, interpolation=cv2.INTER_CUBIC)
             guess = np.where(level.hole[..., None] > 0, enlarged, small)
@@ -95,7 +92,7 @@ def _level(hole: MaskU8, size: tuple[int, int]) -> _Level:
     patch = np.ones((_SIDE, _SIDE), np.uint8)
     is_target = np.asarray(cv2.dilate(small, patch), np.uint8)
     inner = np.zeros_like(small)
-    inner[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS] = 1
+    inner[RADIUS:-RADIUS, RADIUS:-RADIUS] = 1
     is_source = inner * (1 - is_target)
     depth = cv2.distanceTransform(small, cv2.DIST_L2, 3)
     return _Level(
@@ -105,62 +102,6 @@ def _level(hole: MaskU8, size: tuple[int, int]) -> _Level:
         is_source=is_source,
         sources=np.argwhere(is_source).astype(np.int32),
     )
-
-
-def _grown(image: ShadingF32, level: _Level) -> tuple[ShadingF32, Field]:
-    """The hole filled from its border inwards, and where its colours came from."""
-    height, width = level.hole.shape
-    filled, field = image.copy(), np.full((height, width, 2), -1, np.int32)
-    hole, sure = level.hole.copy(), (1 - level.hole).astype(np.float32)
-    while hole.any():
-        row, column = _next(filled, hole, sure)
-        top, bottom = max(row - _RADIUS, 0), min(row + _RADIUS + 1, height)
-        left, right = max(column - _RADIUS, 0), min(column + _RADIUS + 1, width)
-        patch = (slice(top, bottom), slice(left, right))
-        y, x = _most_like(filled, level, patch, sure * (1 - hole))
-        is_new = hole[patch] > 0
-        there = np.indices(is_new.shape).transpose(1, 2, 0) + np.array([y, x])
-        filled[patch][is_new] = filled[there[..., 0], there[..., 1]][is_new]
-        field[patch][is_new] = there[is_new]
-        sure[patch][is_new] = sure[patch].mean()
-        hole[patch] = 0
-    return filled, _usable(field, level)
-
-
-def _next(image: ShadingF32, hole: MaskU8, sure: MaskF32) -> tuple[int, int]:
-    """The place on the hole's border to fill next: much around it is sure, or a line runs in."""
-    known = (1 - hole).astype(np.uint8)
-    border = cv2.dilate(known, np.ones((3, 3), np.uint8)) * hole
-    inside = cv2.erode(known, np.ones((3, 3), np.uint8))
-    grey = image.mean(-1)
-    patch = np.ones((_SIDE, _SIDE), np.uint8)
-    upright, level = (
-        cv2.dilate(np.abs(cv2.Sobel(grey, cv2.CV_32F, *axis)) * inside, patch) / 8
-        for axis in ((1, 0), (0, 1))
-    )
-    inwards = np.stack([cv2.Sobel(hole, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1))])
-    across, down = np.abs(inwards) / np.maximum(np.linalg.norm(inwards, axis=0), 1)
-    value = cv2.blur(sure, patch.shape) * (upright * down + level * across + _NO_LINE) * border
-    row, column = np.unravel_index(int(value.argmax()), hole.shape)
-    return int(row), int(column)
-
-
-def _most_like(
-    image: ShadingF32, level: _Level, patch: tuple[slice, slice], sure: MaskF32
-) -> tuple[int, int]:
-    """Top and left of the known patch that is most like what is known of this one."""
-    weights = np.repeat(sure[patch][..., None], 3, -1)
-    costs = cv2.matchTemplate(image, image[patch], cv2.TM_SQDIFF, mask=weights)
-    costs = costs / max(float((weights**2).sum()), 1e-6)
-    away = (np.arange(costs.shape[0]) - patch[0].start) * (_LEVEL_COST / image.shape[0])
-    height, width = costs.shape
-    missing = cv2.boxFilter(
-        level.hole, cv2.CV_32F, image[patch].shape[1::-1], anchor=(0, 0), normalize=False
-    )
-    known = missing[:height, :width] == 0
-    found = np.where(known, costs + (away**2)[:, None], np.inf)
-    y, x = np.unravel_index(int(found.argmin()), found.shape)
-    return int(y), int(x)
 
 
 def _enlarged(field: Field, level: _Level) -> Field:
@@ -187,20 +128,20 @@ def _improve(image: ShadingF32, field: Field, level: _Level, reaches: tuple[int,
         chosen = np.random.default_rng(0).integers(len(level.sources), size=level.hole.shape)
         is_lost = (level.is_target > 0) & (field[..., 0] < 0)
         field[is_lost] = level.sources[chosen][is_lost]
-    border = ((_RADIUS, _RADIUS), (_RADIUS, _RADIUS), (0, 0))
+    border = ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0))
     padded = np.pad(image, border)
-    trust = np.maximum(np.rint(_FULL * level.trust), 1).astype(np.int32)
+    trust = np.maximum(np.rint(FULL * level.trust), 1).astype(np.int32)
     around = np.ones((_SIDE, _SIDE))
     weights = 3 * cv2.filter2D(trust.astype(float), -1, around, borderType=cv2.BORDER_CONSTANT)
     by_channel = np.pad(np.repeat(trust[..., None], 3, -1), border)
     costs = np.zeros(level.hole.shape)
-    within = padded[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+    within = padded[RADIUS:-RADIUS, RADIUS:-RADIUS]
     for reach in reaches:
         whole = np.rint(np.clip(padded, 0, 255)).astype(np.int32)
         rows = tuple(values.reshape(len(padded), -1) for values in (whole, by_channel))
         for step in (1, -1) if reach > 0 else ():
             _search((*rows, weights), (field, costs), level.is_source, step, reach)
-        votes = _votes(padded, field, level.trust, costs)[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
+        votes = _votes(padded, field, level.trust, costs)[RADIUS:-RADIUS, RADIUS:-RADIUS]
         is_told = (level.hole > 0) & (votes[..., 3] > 0)
         within[is_told] = votes[is_told, :3] / votes[is_told, 3:]
     image[:] = within
@@ -254,7 +195,7 @@ def _cost(rows, here, there, enough):  # type: ignore[no-untyped-def]
     processor, the same patch is found.
     """
     image, trust, weights = rows
-    away = _LEVEL_COST * (there[0] - here[0]) / len(image)
+    away = LEVEL_COST * (there[0] - here[0]) / len(image)
     total, limit = np.int32(0), (enough - away * away) * weights[here]
     for dy in range(_SIDE):
         part = np.int32(0)
