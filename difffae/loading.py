@@ -8,6 +8,7 @@ from torch import nn
 
 from difffae.checkpoint import WeightsError, load_module, load_tensors, read_ledger
 from difffae.config import ModelConfig, read_model_config
+from difffae.face.completion import warm_up as warm_up_completion
 from difffae.face.config import FaceConfig
 from difffae.face.dense_motion import DenseMotion, DenseMotionNetwork
 from difffae.face.facemesh import FaceMeshModel
@@ -176,6 +177,7 @@ def _load_face_parts(
         dense_motion=dense_motion,
         device=device,
     )
+    warm_up_completion()
     warm_up_paste_back()
     return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
 

@@ -48,6 +48,13 @@ class _Level:
     sources: Places
 
 
+def warm_up() -> None:
+    """Have the compiled loops ready before the first portrait."""
+    hole = np.zeros((_SIDES_PX[1], _SIDES_PX[1]), np.uint8)
+    hole[:_SIDE, :_SIDE] = 1
+    complete(np.zeros((*hole.shape, 3), np.uint8), hole)
+
+
 def complete(image: ImageU8, hole: MaskU8) -> ImageU8:
     """Fill a hole with what may be there.
 
