@@ -148,8 +148,9 @@ def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
 
 
 def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
+    """The image at these places; past its edges its mirror image, for hair that goes on there."""
     no_map = np.empty(0, np.float32)  # the first holds both x and y
-    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(shown, image.dtype)
 
 

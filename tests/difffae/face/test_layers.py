@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from difffae.face.layers import Layers, compose
 from plain_warp import plain_warp
@@ -37,3 +38,18 @@ def test_background_that_moves_along_with_a_head_keeps_its_light() -> None:
     assert person.min() == 0.5
     assert (picture[head > 0] == 120).all()
     assert (picture[head == 0] == 60).all()
+
+
+@pytest.mark.parametrize("is_right", [False, True])
+def test_hair_goes_on_past_the_edge_that_cuts_it(is_right: bool) -> None:
+    rows, columns = np.indices((SIZE, SIZE), np.float32)
+    hair = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    everywhere, black = np.ones((SIZE, SIZE), np.float32), np.zeros_like(hair)
+    layers = Layers(
+        portrait=hair, person=everywhere, plate=black, skin_colour=np.zeros(3, np.float32)
+    )
+    shift = 20 if is_right else -20
+    picture, _ = compose(layers, plain_warp(np.stack([columns + shift, rows], -1)))
+    shown, known = (picture[:, ::-1], hair[:, ::-1]) if is_right else (picture, hair)
+    np.testing.assert_array_equal(shown[:, 20:], known[:, :-20])
+    np.testing.assert_array_equal(shown[:, :20], known[:, 20:0:-1])
