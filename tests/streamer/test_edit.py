@@ -12,6 +12,8 @@ from streamer.errors import ModelError
 from streamer.verify import verify
 from streamer_media import FakeLoader, FakeReenactor, moving_frames, never_load, write_video
 
+pytestmark = pytest.mark.computes
+
 
 def given(source: Path, *options: str) -> list[str]:
     """A command line that names the model beside the source."""

@@ -15,6 +15,8 @@ import pytest
 from streamer import frame_slot
 from streamer.frame_slot import Bell, FrameSlot, FrameSlotError
 
+pytestmark = pytest.mark.computes
+
 CAPACITY = 64 * 48 * 3
 NUM_PICTURES = 2000
 

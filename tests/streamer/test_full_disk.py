@@ -16,6 +16,8 @@ from streamer.errors import OutputError
 from streamer.reenactment import reenact_file
 from streamer_media import FakeLoader, FakeReenactor, read_video
 
+pytestmark = pytest.mark.computes
+
 
 @contextmanager
 def file_size_limit(num_bytes: int) -> Iterator[None]:

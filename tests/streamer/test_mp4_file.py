@@ -10,6 +10,8 @@ from streamer.mp4_file import Mp4Plan, write_mp4
 from streamer.segment import EncoderSettings, SegmentWriter
 from streamer_media import VideoOptions, moving_frames, read_video, write_video
 
+pytestmark = pytest.mark.computes
+
 
 def make_segments(folder: Path, pts: list[list[int]], time_base: Fraction) -> list[Path]:
     images = iter(moving_frames(sum(len(part) for part in pts)))

@@ -24,6 +24,8 @@ from streamer_media import (
     write_video,
 )
 
+pytestmark = pytest.mark.computes
+
 PROBE = """
 import sys
 from streamer.offline import main

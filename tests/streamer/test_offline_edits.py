@@ -9,6 +9,8 @@ from PIL import Image as PillowImage
 from streamer.offline import main
 from streamer_media import FakeLoader, FakeReenactor, moving_frames, never_load, write_video
 
+pytestmark = pytest.mark.computes
+
 
 def given(driver: Path, source: Path, *options: str) -> list[str]:
     """A command line that names the model beside the source."""

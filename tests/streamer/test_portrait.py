@@ -10,6 +10,8 @@ from PIL import Image, ImageCms
 from streamer.errors import PortraitError
 from streamer.portrait import read_portrait
 
+pytestmark = pytest.mark.computes
+
 COLOUR = (200, 120, 40)
 
 

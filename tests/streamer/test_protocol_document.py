@@ -36,6 +36,8 @@ from streamer.recordings import Recordings
 from streamer.server_config import Limits, ServerConfig, Turn
 from streamer.taps import Taps
 
+pytestmark = pytest.mark.computes
+
 TOKEN = "correct-horse-battery"
 SOURCES = sorted(Path(streamer.__file__).parent.glob("*.py"))
 WATCH = "a-key-of-the-camera-s-owner"

@@ -24,6 +24,8 @@ from streamer_media import (
     write_video,
 )
 
+pytestmark = pytest.mark.computes
+
 
 def test_the_result_has_the_drivers_frames_and_the_portraits_size(
     driver: Path, source: Path

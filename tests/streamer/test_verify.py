@@ -18,6 +18,8 @@ from streamer.provenance import (
 from streamer.verify import main, printable, verify
 from streamer_media import VideoOptions, moving_frames, write_video
 
+pytestmark = pytest.mark.computes
+
 
 def boxes(data: bytes) -> dict[str, tuple[int, int]]:
     """Start and end of every box at the top of an MP4."""

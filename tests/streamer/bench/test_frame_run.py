@@ -22,6 +22,8 @@ from streamer.engine import Engine, EngineSettings, model_controls
 from streamer.errors import UsageError
 from streamer_media import FakeReenactor, read_video
 
+pytestmark = pytest.mark.computes
+
 NUM_FRAMES = 20
 DRIVER_FRAMES = 130
 

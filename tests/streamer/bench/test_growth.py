@@ -11,6 +11,8 @@ from streamer.bench.growth import LengthPoint, by_length, by_size, memory_ratio
 from streamer.bench.offline import Measured
 from streamer.errors import UsageError
 
+pytestmark = pytest.mark.computes
+
 
 @dataclass
 class Command:
