@@ -121,19 +121,6 @@ def mp4_writer() -> Callable[[Path, list[NDArray[np.uint8]]], None]:
 
 
 @pytest.fixture(scope="session")
-def media(tmp_path_factory: pytest.TempPathFactory, carphone: Path, openpeople: list[Path]) -> Path:
-    """Two clips of one man, a folder of PNGs and an mp4 file, and three stills."""
-    folder = tmp_path_factory.mktemp("media")
-    write_fomm_folder(folder / CLIPS[0], read_video(carphone, 0, 24))
-    write_mp4(folder / CLIPS[1], read_video(carphone, 60, 84))
-    for path in openpeople[:NUM_STILLS]:
-        image = cv2.imread(str(path))
-        small = cv2.resize(image, (STILL_SIDE, STILL_SIDE), interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(folder / f"{path.parents[1].name}.jpg"), small)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a folder by a function of it, once for all processes that share the tests."""
     base = tmp_path_factory.getbasetemp()
@@ -150,6 +137,21 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def media(make_once: Callable[..., Path], carphone: Path, openpeople: list[Path]) -> Path:
+    """Two clips of one man, a folder of PNGs and an mp4 file, and three stills."""
+    return make_once("media", lambda folder: _write_media(folder, carphone, openpeople))
+
+
+def _write_media(folder: Path, carphone: Path, openpeople: list[Path]) -> None:
+    write_fomm_folder(folder / CLIPS[0], read_video(carphone, 0, 24))
+    write_mp4(folder / CLIPS[1], read_video(carphone, 60, 84))
+    for path in openpeople[:NUM_STILLS]:
+        image = cv2.imread(str(path))
+        small = cv2.resize(image, (STILL_SIDE, STILL_SIDE), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / f"{path.parents[1].name}.jpg"), small)
 
 
 @pytest.fixture(scope="session")
