@@ -7,10 +7,10 @@ from typing import TypeVar
 import cv2
 import numba
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, MapF32, MaskF32
+from difffae.arrays import ImageU8, MapF32, MaskF32, MaskU8
 from difffae.face.blending import lay_over
 from difffae.face.mouth import tint
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
@@ -38,9 +38,9 @@ class Layers:
         return tint(self.skin_colour)
 
     @cached_property
-    def cut_out(self) -> UInt8[NDArray[np.uint8], "h w 4"]:
-        """The portrait with the person's mask as its fourth channel: moved in one piece."""
-        return np.dstack([self.portrait, np.rint(255 * self.person).astype(np.uint8)])
+    def mask(self) -> MaskU8:
+        """The person's mask in 0 to 255: read as fast as a picture's plane."""
+        return np.rint(255 * self.person).astype(np.uint8)
 
     @cached_property
     def crown(self) -> Heights:
@@ -78,9 +78,9 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     """
     size = layers.portrait.shape[0]
     head_map = moved_to(warp.head_map, size)
-    moved = _read(layers.cut_out, head_map)
-    person = cv2.extractChannel(moved, 3) * np.float32(1 / 255)
-    head = _relit(np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8), person, warp)
+    outline = _read(layers.mask, head_map, past=cv2.BORDER_REPLICATE)
+    person = outline * np.float32(1 / 255)
+    head = _relit(_read(layers.portrait, head_map), person, warp)
     _end(person, head_map, layers.crown, np.float32(_SOFT_SHARE * size))
     person = _changed(person, warp.person_change)
     mixed = layers.plate.copy()
@@ -147,10 +147,16 @@ def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
                 out[row, column, n] = np.rint(min(max(value, lowest), highest))
 
 
-def _read(image: NDArray[_Pixel], positions: MapF32) -> NDArray[_Pixel]:
-    """The image at these places; past its edges its mirror image, for hair that goes on there."""
+def _read(
+    image: NDArray[_Pixel], positions: MapF32, past: int = cv2.BORDER_REFLECT_101
+) -> NDArray[_Pixel]:
+    """The image at these places.
+
+    Past its edges its mirror image, for hair that goes on there: repeated, the edge would be
+    streaks. But a mask's outline goes straight on: a mirrored shoulder would rise again.
+    """
     no_map = np.empty(0, np.float32)  # the first holds both x and y
-    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=past)
     return np.asarray(shown, image.dtype)
 
 

@@ -53,3 +53,12 @@ def test_hair_goes_on_past_the_edge_that_cuts_it(is_right: bool) -> None:
     shown, known = (picture[:, ::-1], hair[:, ::-1]) if is_right else (picture, hair)
     np.testing.assert_array_equal(shown[:, 20:], known[:, :-20])
     np.testing.assert_array_equal(shown[:, :20], known[:, 20:0:-1])
+
+
+def test_a_shoulder_that_an_edge_cuts_goes_straight_on_past_it() -> None:
+    rows, columns = np.indices((SIZE, SIZE), np.float32)
+    falling = (rows > 100 + columns / 2).astype(np.float32)  # from left to right
+    grey = np.full((SIZE, SIZE, 3), 60, np.uint8)
+    layers = Layers(portrait=grey, person=falling, plate=grey, skin_colour=np.zeros(3, np.float32))
+    _, person = compose(layers, plain_warp(np.stack([columns + 40, rows], -1)))
+    assert (person[:, -40:] == falling[:, -1:]).all()

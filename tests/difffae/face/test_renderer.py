@@ -349,8 +349,11 @@ def test_the_person_moves_with_the_portrait_and_lies_on_the_plate(still: Conditi
     composite, person = compose(layers, replace(warp, head_map=shifted, face_weight=nothing))
     none, linear = np.empty(0, np.float32), cv2.INTER_LINEAR
     seen, wanted = (
-        np.asarray(cv2.remap(x, shifted, none, linear, borderMode=cv2.BORDER_REFLECT_101), float)
-        for x in (portrait, layers.person)
+        np.asarray(cv2.remap(x, shifted, none, linear, borderMode=past), float)
+        for x, past in (
+            (portrait, cv2.BORDER_REFLECT_101),
+            (layers.person, cv2.BORDER_REPLICATE),
+        )
     )
     np.testing.assert_allclose(person, wanted, rtol=0, atol=1 / 255)
     mixed = seen * wanted[..., None] + plate * (1 - wanted[..., None])
