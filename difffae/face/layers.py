@@ -40,7 +40,7 @@ class Layers:
     @cached_property
     def mask(self) -> MaskU8:
         """The person's mask in 0 to 255: read as fast as a picture's plane."""
-        return np.rint(255 * self.person).astype(np.uint8)
+        return np.asarray(np.rint(255 * self.person), np.uint8)
 
     @cached_property
     def crown(self) -> Heights:
