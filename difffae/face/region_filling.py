@@ -68,9 +68,8 @@ def _fill(pictures, hole, missing, sure, shares):  # type: ignore[no-untyped-def
                     for n in range(3):
                         whole[i, 3 * j + n] = whole[there[0], 3 * there[1] + n]
                     sure[i, j], hole[i, j] = trust, 0
-        rows, columns = (max(top - 1, 0), min(bottom + 1, height)), (left - 1, right + 1)
-        columns = (max(columns[0], 0), min(columns[1], width))
-        _find_slopes(slopes, whole, hole, (rows[0], rows[1], columns[0], columns[1]))
+        around = (max(top - 1, 0), min(bottom + 1, height), max(left - 1, 0), min(right + 1, width))
+        _find_slopes(slopes, whole, hole, around)
 
 
 @numba.njit(cache=True, nogil=True)
