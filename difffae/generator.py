@@ -72,7 +72,7 @@ def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: floa
         trust: share of what they painted.
         in_mouth: at most so much inside a mouth that the portrait does not show.
     """
-    painted = None if condition.warp is None else condition.warp.mouth_paint[..., 0]
+    painted = None if condition.warp is None else condition.warp.paint[..., 0]
     has_mouth = in_mouth < trust and painted is not None and bool(painted.any())
     if trust == 1 and not has_mouth:
         return made

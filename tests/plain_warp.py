@@ -15,6 +15,6 @@ def plain_warp(positions: MapF32) -> Warp:
         head_map=positions,
         face_weight=nothing,
         inside_mask=nothing,
-        mouth_paint=np.zeros((height, width, 4), np.float32),
+        paint=np.zeros((height, width, 4), np.float32),
         relight=np.ones((height, width, 3), np.float32),
     )

@@ -210,7 +210,7 @@ def _small(warp: Warp) -> Warp:
         face_map=face,
         face_weight=np.asarray(cv2.resize(warp.face_weight, size), np.float32),
         inside_mask=np.asarray(cv2.resize(warp.inside_mask, size), np.float32),
-        mouth_paint=np.asarray(cv2.resize(warp.mouth_paint, size), np.float32),
+        paint=np.asarray(cv2.resize(warp.paint, size), np.float32),
         relight=_no_relight(),
     )
 

@@ -14,10 +14,10 @@ from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS, vertical
 
 # Each eye's rows of points: from the upper lid's edge up to the brow, and below the lower lid's,
 # in the order of the ring of its lids.
-_CREASES = ((247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467))
-_SOCKETS = ((113, 225, 224, 223, 222, 221, 189), (413, 441, 442, 443, 444, 445, 342))
+CREASES = ((247, 30, 29, 27, 28, 56, 190), (414, 286, 258, 257, 259, 260, 467))
+SOCKETS = ((113, 225, 224, 223, 222, 221, 189), (413, 441, 442, 443, 444, 445, 342))
 _BROWS = ((46, 53, 52, 65, 55, 193, 193), (417, 417, 285, 295, 282, 283, 276))
-_BELOW = ((25, 110, 24, 23, 22, 26, 112), (341, 256, 252, 253, 254, 339, 255))
+BELOW = ((25, 110, 24, 23, 22, 26, 112), (341, 256, 252, 253, 254, 339, 255))
 _RISES = (0.25, 0.9, 0.4)  # of each row of the way to the next one up, on a lid that is closed
 _FALL = 0.3  # of the lower lid's edge of the way to the row below
 _MEETING = (0.03, 0.08)  # an opening at which lids meet .. from which they are left [head units]
@@ -31,7 +31,7 @@ def _lids(eye: int) -> tuple[list[int], list[int]]:
     return list(UPPER_LIDS[eye][1:-1]), list(LOWER_LIDS[eye][1:-1])
 
 
-def _opening(points: Points3, scale: float, eye: int) -> float:
+def lid_opening(points: Points3, scale: float, eye: int) -> float:
     """Of the middle of an eye, along the head's vertical; below 0 where the lids overlap."""
     upper, lower = _lids(eye)
     gaps = (points[lower, :2] - points[upper, :2]) @ vertical(points)
@@ -48,7 +48,7 @@ def meet(points: Points3, scale: float) -> Points3:
     closed = points.copy()
     low, high = _MEETING
     for eye in range(2):
-        share = np.clip((high - _opening(points, scale, eye)) / (high - low), 0, 1)
+        share = np.clip((high - lid_opening(points, scale, eye)) / (high - low), 0, 1)
         if share == 0:
             continue
         upper, lower = _lids(eye)
@@ -70,13 +70,13 @@ def unfolded(before: Points3, after: Points3, scales: tuple[float, float]) -> Po
     """
     texture = before.copy()
     for eye in range(2):
-        was, now = (_opening(p, s, eye) for p, s in zip((before, after), scales, strict=True))
+        was, now = (lid_opening(p, s, eye) for p, s in zip((before, after), scales, strict=True))
         closure = np.float32(np.clip(1 - now / max(was, _LEAST_OPENING), 0, 1))
         if was < _LEAST_OPENING or closure == 0:
             continue
-        rows = [_lids(eye)[0], *(list(each[eye]) for each in (_CREASES, _SOCKETS, _BROWS))]
+        rows = [_lids(eye)[0], *(list(each[eye]) for each in (CREASES, SOCKETS, _BROWS))]
         for rise, (row, above) in zip(_RISES, pairwise(rows), strict=True):
             texture[row] += closure * np.float32(rise) * (before[above] - before[row])
-        lower, below = _lids(eye)[1], list(_BELOW[eye])
+        lower, below = _lids(eye)[1], list(BELOW[eye])
         texture[lower] += closure * np.float32(_FALL) * (before[below] - before[lower])
     return texture

@@ -17,6 +17,7 @@ NUM_IRIS_POINTS = 10
 Shape = Float32[NDArray[np.float32], " shape"]
 Expression = Float32[NDArray[np.float32], " expression"]
 MouthInterior = Float32[NDArray[np.float32], "gaps widths rows columns 3"]
+LidShades = Float32[NDArray[np.float32], "gaps rows columns 3"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
 EYE_RINGS = (
@@ -87,7 +88,8 @@ class FaceMeshModel:
         tensors: `mean` (468, 3) in head units (RMS radius 1), `shape_basis` (n, 468, 3) and
             `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,)
             how little a point moves with expression, `skin_triangles` (f, 3); `mouth_interior`,
-            see `difffae.face.mouth`, without which the inside of a mouth is plainly dark.
+            see `difffae.face.mouth`, without which the inside of a mouth is plainly dark;
+            `lid_shades`, see `difffae.face.lids`, without which lids show what they stretch over.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -97,6 +99,7 @@ class FaceMeshModel:
         self.rigid_weights = tensors["rigid_weights"].astype(np.float32)
         self.skin_triangles = np.ascontiguousarray(tensors["skin_triangles"], dtype=np.int32)
         self.mouth_interior: MouthInterior | None = tensors.get("mouth_interior")
+        self.lid_shades: LidShades | None = tensors.get("lid_shades")
         both = np.concatenate([self.shape_basis, self.expression_basis])
         self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
         self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)

@@ -125,7 +125,7 @@ def _relit(moved: ImageU8, person: MaskF32, warp: Warp) -> ImageU8:
 def lit_face(layers: Layers, warp: Warp) -> ImageU8:
     """The face layer of a warp of the layers' own size: read, painted and lit."""
     seen = _read(layers.portrait, warp.face_map)
-    relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.mouth_paint))
+    relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.paint))
     lit = np.empty_like(seen)
     _light(lit, seen, relight, paint, layers.tint)
     return lit

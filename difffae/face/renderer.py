@@ -35,6 +35,7 @@ from difffae.face.facemesh import (
 )
 from difffae.face.head_light import Border, head_relight, light_change
 from difffae.face.layers import Layers, compose, lit_face
+from difffae.face.lids import Lids, SkinBeside, lid_colours, lids, skin_beside
 from difffae.face.lighting import shade, uniform_lighting
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import (
@@ -57,6 +58,7 @@ from difffae.face.warp import Warp
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
 _MOUTH_BLUR_PX = 0.7
+_LEAST_TINT = 1e-3  # of the largest singular value: a grey skin has but one
 
 
 Background = Literal["portrait", "black"]
@@ -98,12 +100,14 @@ class _AtRest:
         source, lighting: of the portrait; compared by identity.
         points: where its mesh is [px].
         shading: of them.
+        skin: beside each eye, see `difffae.face.lids`.
     """
 
     source: FittedFace
     lighting: Lighting
     points: Points3
     shading: Points3
+    skin: tuple[SkinBeside, SkinBeside]
 
 
 class Renderer:
@@ -145,16 +149,21 @@ class Renderer:
         return vertex_normals(points, self._skin)
 
     def warp(
-        self, source: FittedFace, target: FaceParameters, lighting: tuple[Lighting, Lighting]
+        self,
+        source: FittedFace,
+        layers: Layers,
+        target: FaceParameters,
+        lighting: tuple[Lighting, Lighting],
     ) -> Warp:
         """Where everything comes from once the source's face has the target's parameters.
 
         Args:
             source: the portrait's face, fitted in the crop's pixels.
+            layers: of the portrait's crop.
             target: the parameters to show.
             lighting: of the portrait, and the one to show.
         """
-        rest = self._at_rest(source, lighting[0])
+        rest = self._at_rest(source, layers, lighting[0])
         before = rest.points
         scales = (source.parameters.scale, target.scale)
         after = lips_apart(self._model.pose(target, source.residual))
@@ -172,6 +181,8 @@ class Renderer:
         texture[:NUM_MESH_POINTS, :2] += self._border_shares @ strip.border_shift
         turned = eyes(before, after, texture, target.scale)
         inner = mouth(before, after, scales, self._interior)
+        shades = self._model.lid_shades
+        closing = None if shades is None else lids(before, after, scales, shades, rest.skin)
         shown = np.concatenate([after, strip.shown, turned.shown, inner.shown])
         fragments = self._rasterize(shown, self._all, self._size)
         covered, inside = (
@@ -188,25 +199,28 @@ class Renderer:
             ),
             face_weight=_feather(covered),
             inside_mask=inside,
-            mouth_paint=self._painted(fragments, inner),
+            paint=self._painted(fragments, inner, closing),
             relight=interpolate(fragments, self._all, ratio, empty=1),
             head_relight=around,
         )
 
-    def _at_rest(self, source: FittedFace, lighting: Lighting) -> _AtRest:
+    def _at_rest(self, source: FittedFace, layers: Layers, lighting: Lighting) -> _AtRest:
         kept = self._kept
         if kept is None or kept.source is not source or kept.lighting is not lighting:
             points = self._model.pose(source.parameters, source.residual)
+            to_shares = np.linalg.pinv(layers.tint, rcond=_LEAST_TINT).T
+            skin = [skin_beside(lid_colours(layers.portrait, points, eye)) for eye in range(2)]
             kept = self._kept = _AtRest(
                 source=source,
                 lighting=lighting,
                 points=points,
                 shading=shade(self.normals(points), lighting),
+                skin=(skin[0] @ to_shares, skin[1] @ to_shares),
             )
         return kept
 
-    def _painted(self, fragments: Fragments, inner: Mouth) -> PaintF32:
-        """What is painted between the lips, with a soft edge."""
+    def _painted(self, fragments: Fragments, inner: Mouth, closing: Lids | None) -> PaintF32:
+        """What is painted: lids that close, and between the lips, there with a soft edge."""
         values = np.zeros((self._first_inner + NUM_MOUTH_POINTS, 4), np.float32)
         values[self._first_inner :] = inner.paint
         inside = fragments.pix_to_face >= self._num_seen
@@ -215,6 +229,10 @@ class Renderer:
         if part is not None:
             there = interpolate(fragments.part(part), self._all, values)
             paint[part] = cv2.GaussianBlur(there, (0, 0), _MOUTH_BLUR_PX)
+        if closing is not None:
+            over = self._rasterize(closing.shown, closing.triangles, self._size)
+            is_seen = (over.depth < fragments.depth)[..., None]
+            paint += is_seen * interpolate(over, closing.triangles, closing.paint)
         return paint
 
     def _head_map(
@@ -233,7 +251,7 @@ class Renderer:
         lighting: tuple[Lighting, Lighting],
     ) -> Condition:
         """Render the condition of a target; see `warp`."""
-        warp = self.warp(source, target, lighting)
+        warp = self.warp(source, layers, target, lighting)
         if self._background == "black":
             return _face_alone(layers, warp)
         if self._dense_motion is not None:
@@ -259,7 +277,8 @@ def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     light = uniform_lighting()
     lights = (light, light)
     renderer.condition(fitted, _black_layers(size), fitted.parameters, lights)
-    compose(_black_layers(2 * size), renderer.warp(fitted, fitted.parameters, lights))
+    black = _black_layers(2 * size)
+    compose(black, renderer.warp(fitted, black, fitted.parameters, lights))
 
 
 def _black_layers(size: int) -> Layers:

@@ -21,8 +21,8 @@ class Warp:
     Attributes:
         face_map, head_map: where in the source crop the face layer and the head layer read [px].
         face_weight: how much the face layer covers.
-        mouth_paint: how much the unseen inside of the mouth covers, and its colour times as much,
-            as shares of the skin's colour.
+        paint: how much what the portrait does not show of mouth and lids covers, and its colour
+            times as much, as shares of the skin's colour.
         inside_mask: 1 in the open eyes and between the lips.
         relight: the light after the motion over the light before, on the face.
         head_relight: the light shown over the portrait's own, around the face; None: the same.
@@ -33,7 +33,7 @@ class Warp:
     head_map: MapF32
     face_weight: MaskF32
     inside_mask: MaskF32
-    mouth_paint: PaintF32
+    paint: PaintF32
     relight: ShadingF32
     head_relight: ShadingF32 | None = None
     person_change: MaskF32 | None = None
@@ -92,7 +92,7 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         head_map=moved_to(warp.head_map, size, box),
         face_weight=part(warp.face_weight),
         inside_mask=part(warp.inside_mask),
-        mouth_paint=part(warp.mouth_paint),
+        paint=part(warp.paint),
         relight=part(warp.relight),
     )
 

@@ -16,6 +16,7 @@ from difffae.training.head_model import learn_head_model, read_tracks, save_head
 from difffae.training.identity import IdentityStage
 from difffae.training.joint import JointStage
 from difffae.training.latents import calibrate_encoder, encode_pairs
+from difffae.training.lids import learn_lids
 from difffae.training.mouths import learn_mouth
 from difffae.training.polish import PolishStage
 from difffae.training.regions import RegionsStage
@@ -114,5 +115,9 @@ def _learn_head_model(config: Config, run_directory: Path) -> None:
 
     reader = ShardReader(config.training.frames, "frames")
     tensors = learn_head_model(read_tracks(reader), triangles(), config.training.head_model)
-    tensors["mouth_interior"] = learn_mouth(reader, FaceMeshModel(tensors))
+    head_model = FaceMeshModel(tensors)
+    tensors["mouth_interior"] = learn_mouth(reader, head_model)
+    shades = learn_lids(reader, head_model)
+    if shades is not None:
+        tensors["lid_shades"] = shades
     save_head_model(run_directory / "head_model" / "head_model.safetensors", tensors)

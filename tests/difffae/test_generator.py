@@ -130,7 +130,7 @@ def test_less_is_shown_of_what_is_painted_inside_a_mouth_that_the_portrait_hides
     paint = np.zeros((side, side, 4), np.float32)
     paint[100:140, 100:140, 0], paint[100:140, 140:160, 0] = 1, 0.5
     warp = plain_warp(np.zeros((side, side, 2), np.float32))
-    given = replace(condition, warp=replace(warp, mouth_paint=paint))
+    given = replace(condition, warp=replace(warp, paint=paint))
     shares = {}
     for in_mouth in (0.6, 0.2):
         generator = Generator(

@@ -66,7 +66,7 @@ def warp_of(face: SourceFace, head_model: FaceMeshModel, degrees: float) -> Warp
     lighting = face.appearance.lighting
     renderer = Renderer(head_model, SurroundingsConfig(), SIZE)
     shown = turned(face.fitted.parameters, degrees)
-    return renderer.warp(face.fitted, shown, (lighting, lighting))
+    return renderer.warp(face.fitted, face.layers, shown, (lighting, lighting))
 
 
 def corrected(face: SourceFace, warp: Warp, network: Callable[..., Tensor]) -> Warp:
@@ -193,7 +193,9 @@ def test_light_plays_no_part(source_face: SourceFace, head_model: FaceMeshModel)
     lighting, other = source_face.appearance.lighting, uniform_lighting() * np.float32(0.4)
     shown = turned(source_face.fitted.parameters, 15)
     seen = [
-        what_is_seen(source_face.layers, renderer.warp(source_face.fitted, shown, lights))
+        what_is_seen(
+            source_face.layers, renderer.warp(source_face.fitted, source_face.layers, shown, lights)
+        )
         for lights in ((lighting, lighting), (lighting, other))
     ]
     for first, second in zip(*seen, strict=True):

@@ -82,7 +82,7 @@ def test_another_light_makes_no_step_at_the_border_of_the_face(
 ) -> None:
     lights = (source_face.appearance.lighting, lit_from(-60)[1])
     warp = Renderer(head_model, BALL, SIZE).warp(
-        source_face.fitted, source_face.fitted.parameters, lights
+        source_face.fitted, source_face.layers, source_face.fitted.parameters, lights
     )
     assert warp.head_relight is not None
     border = (warp.face_weight > 0.05) & (warp.face_weight < 0.95)
@@ -95,6 +95,6 @@ def test_without_another_light_there_is_nothing_to_multiply(
 ) -> None:
     light = source_face.appearance.lighting
     warp = Renderer(head_model, BALL, SIZE).warp(
-        source_face.fitted, source_face.fitted.parameters, (light, light)
+        source_face.fitted, source_face.layers, source_face.fitted.parameters, (light, light)
     )
     assert warp.head_relight is None
