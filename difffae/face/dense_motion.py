@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from difffae.arrays import MapF32, ShadingF32
 from difffae.face.layers import SMALL, Layers, compose
 from difffae.face.parameters import FaceParameters, matrix
-from difffae.face.warp import Warp
+from difffae.face.warp import MirrorImage, Warp
 
 NUM_SEEN = 5  # composite, face's weight, person
 NUM_POSE = 12
@@ -202,16 +202,34 @@ def _small(warp: Warp) -> Warp:
     The face map says nothing outside the face: it is read at one pixel, not between four.
     """
     size, shrink = (SMALL, SMALL), SMALL / warp.head_map.shape[0]
-    face_map = cv2.resize(warp.face_map, size, interpolation=cv2.INTER_NEAREST)
-    positions = (cv2.resize(warp.head_map, size), face_map)
-    head, face = (np.asarray(at * shrink + (shrink - 1) / 2, np.float32) for at in positions)
+    mirrored = warp.mirror_image
+
+    def shrunk(
+        values: NDArray[np.float32], interpolation: int = cv2.INTER_LINEAR
+    ) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(values, size, interpolation=interpolation), np.float32)
+
+    def moved(positions: MapF32, interpolation: int = cv2.INTER_LINEAR) -> NDArray[np.float32]:
+        small = shrunk(positions, interpolation) * shrink + (shrink - 1) / 2
+        return np.asarray(small, np.float32)
+
     return Warp(
-        head_map=head,
-        face_map=face,
-        face_weight=np.asarray(cv2.resize(warp.face_weight, size), np.float32),
-        inside_mask=np.asarray(cv2.resize(warp.inside_mask, size), np.float32),
-        paint=np.asarray(cv2.resize(warp.paint, size), np.float32),
+        head_map=moved(warp.head_map),
+        face_map=moved(warp.face_map, cv2.INTER_NEAREST),
+        face_weight=shrunk(warp.face_weight),
+        inside_mask=shrunk(warp.inside_mask),
+        paint=shrunk(warp.paint),
         relight=_no_relight(),
+        mirror_image=None
+        if mirrored is None
+        else MirrorImage(
+            face_map=moved(mirrored.face_map, cv2.INTER_NEAREST),
+            head_map=moved(mirrored.head_map),
+            face_share=shrunk(mirrored.face_share),
+            head_share=shrunk(mirrored.head_share),
+            head_inside=shrunk(mirrored.head_inside),
+            light=shrunk(mirrored.light),
+        ),
     )
 
 

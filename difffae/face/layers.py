@@ -77,11 +77,17 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
     The person moves over the plate, the face lies on the person; nothing else bends.
     """
     size = layers.portrait.shape[0]
-    head_map = moved_to(warp.head_map, size)
-    outline = _read(layers.mask, head_map, past=cv2.BORDER_REPLICATE)
-    person = outline * np.float32(1 / 255)
-    head = _relit(_read(layers.portrait, head_map), person, warp)
-    _end(person, head_map, layers.crown, np.float32(_SOFT_SHARE * size))
+    head, person = _moved(layers, moved_to(warp.head_map, size))
+    mirrored = warp.mirror_image
+    if mirrored is not None:
+        share, inside = (
+            np.asarray(cv2.resize(mask, (size, size)), np.float32)
+            for mask in (mirrored.head_share, mirrored.head_inside)
+        )
+        other, theirs = _moved(layers, moved_to(mirrored.head_map, size))
+        lay_over(head, other, share)
+        person += share * (inside * theirs - person)
+    head = _relit(head, person, warp)
     person = _changed(person, warp.person_change)
     mixed = layers.plate.copy()
     lay_over(mixed, head, person)
@@ -90,6 +96,15 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
         face = enlarge(warp, size, box)
         lay_over(mixed[box.slices], lit_face(layers, face), face.face_weight)
     return mixed, person
+
+
+def _moved(layers: Layers, head_map: MapF32) -> tuple[ImageU8, MaskF32]:
+    """The portrait read by a map, and the person's mask, which ends above the upper edge."""
+    outline = _read(layers.mask, head_map, past=cv2.BORDER_REPLICATE)
+    person = np.asarray(outline * np.float32(1 / 255), np.float32)
+    soft = np.float32(_SOFT_SHARE * layers.portrait.shape[0])
+    _end(person, head_map, layers.crown, soft)
+    return _read(layers.portrait, head_map), person
 
 
 @numba.njit(cache=True, nogil=True)
@@ -125,10 +140,28 @@ def _relit(moved: ImageU8, person: MaskF32, warp: Warp) -> ImageU8:
 def lit_face(layers: Layers, warp: Warp) -> ImageU8:
     """The face layer of a warp of the layers' own size: read, painted and lit."""
     seen = _read(layers.portrait, warp.face_map)
+    mirrored = warp.mirror_image
+    if mirrored is not None:
+        other = _read(layers.portrait, mirrored.face_map)
+        light = np.ascontiguousarray(mirrored.light)
+        _mix(seen, other, np.ascontiguousarray(mirrored.face_share), light)
     relight, paint = (np.ascontiguousarray(x) for x in (warp.relight, warp.paint))
     lit = np.empty_like(seen)
     _light(lit, seen, relight, paint, layers.tint)
     return lit
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix(seen, other, share, light):  # type: ignore[no-untyped-def]
+    """Let so much of another picture, in this light, take the place of what is seen."""
+    for row in range(seen.shape[0]):
+        for column in range(seen.shape[1]):
+            weight = share[row, column]
+            if weight > 0:
+                for n in range(3):
+                    lit = min(other[row, column, n] * light[row, column, n], np.float32(255))
+                    value = np.float32(seen[row, column, n])
+                    seen[row, column, n] = np.rint(value + weight * (lit - value))
 
 
 @numba.njit(cache=True, nogil=True)

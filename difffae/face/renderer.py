@@ -5,7 +5,7 @@ can be composed at the networks' 256 pixels and at the portrait's own resolution
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -24,6 +24,7 @@ from difffae.arrays import (
     Points2,
     Points3,
 )
+from difffae.face.at_rest import AtRest, look_at
 from difffae.face.dense_motion import DenseMotion
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import between_lids, eye_columns, eyes
@@ -35,8 +36,15 @@ from difffae.face.facemesh import (
 )
 from difffae.face.head_light import Border, head_relight, light_change
 from difffae.face.layers import Layers, compose, lit_face
-from difffae.face.lids import Lids, SkinBeside, lid_colours, lids, skin_beside
+from difffae.face.lids import Lids, lids
 from difffae.face.lighting import shade, uniform_lighting
+from difffae.face.mirroring import (
+    beside_face,
+    mirror_shares,
+    mirrored,
+    symmetry,
+    turned_back,
+)
 from difffae.face.morphable import FittedFace
 from difffae.face.mouth import (
     NUM_MOUTH_POINTS,
@@ -53,12 +61,13 @@ from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Fragments, Rasterize, interpolate, rasterize
 from difffae.face.sides import border_shares, side_depths, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
-from difffae.face.warp import Warp
+from difffae.face.warp import MirrorImage, Warp
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
 _TURNED_RANGE = (0.6, 1.6)  # of the same light on skin that turned
 _MOUTH_BLUR_PX = 0.7
-_LEAST_TINT = 1e-3  # of the largest singular value: a grey skin has but one
+_FLIPPED = np.array([-1, 1], np.float32)
+_FAR_TURN = 0.7  # of a head, radians
 
 
 Background = Literal["portrait", "black"]
@@ -92,24 +101,6 @@ class Condition:
         return np.stack([self.face_mask, self.inside_mask, self.person_mask])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _AtRest:
-    """What the portrait alone says, the same in every frame.
-
-    Attributes:
-        source, lighting: of the portrait; compared by identity.
-        points: where its mesh is [px].
-        shading: of them.
-        skin: beside each eye, see `difffae.face.lids`.
-    """
-
-    source: FittedFace
-    lighting: Lighting
-    points: Points3
-    shading: Points3
-    skin: tuple[SkinBeside, SkinBeside]
-
-
 class Renderer:
     """Renders conditions of one head model."""
 
@@ -139,10 +130,11 @@ class Renderer:
         self._num_seen = len(self._all) - len(cells)
         self._side_depths = side_depths(head_model.mean)
         self._border_shares = border_shares(head_model.mean)
+        self._symmetry = symmetry(head_model.mean, head_model.skin_triangles)
         learned = head_model.mouth_interior
         self._interior = plain_interior() if learned is None else learned
         self._size = size
-        self._kept: _AtRest | None = None
+        self._kept: AtRest | None = None
 
     def normals(self, points: Points3) -> Normals:
         """Unit normals at the mesh points, out of the head; zero at points of no skin triangle."""
@@ -179,6 +171,9 @@ class Renderer:
             border = Border(places=strip.shown[:, :2], change=change[list(FACE_OVAL)])
             around = head_relight(target, self._surroundings, lighting, self._size, border)
         texture[:NUM_MESH_POINTS, :2] += self._border_shares @ strip.border_shift
+        back = turned_back(source.parameters, target)
+        if back > 0:
+            texture[:NUM_MESH_POINTS, :2] += np.float32(back) * rest.inset
         turned = eyes(before, after, texture, target.scale)
         inner = mouth(before, after, scales, self._interior)
         shades = self._model.lid_shades
@@ -189,9 +184,6 @@ class Renderer:
             (fragments.pix_to_face >= first).astype(np.float32) for first in (0, self._num_outer)
         )
         read = np.concatenate([texture[:, :2], strip.read, turned.read, inner.read]) - 0.5
-        ratio = np.concatenate(
-            [ratio, ratio[list(FACE_OVAL)], between_lids(ratio), between_lips(ratio)]
-        )
         return Warp(
             face_map=interpolate(fragments, self._all, read),
             head_map=self._head_map(
@@ -200,23 +192,58 @@ class Renderer:
             face_weight=_feather(covered),
             inside_mask=inside,
             paint=self._painted(fragments, inner, closing),
-            relight=interpolate(fragments, self._all, ratio, empty=1),
+            relight=interpolate(fragments, self._all, _everywhere(ratio), empty=1),
             head_relight=around,
+            mirror_image=self._mirror_image(rest, target, (after, normals), fragments),
         )
 
-    def _at_rest(self, source: FittedFace, layers: Layers, lighting: Lighting) -> _AtRest:
+    def _mirror_image(
+        self,
+        rest: AtRest,
+        target: FaceParameters,
+        shown: tuple[Points3, Normals],
+        fragments: Fragments,
+    ) -> MirrorImage | None:
+        """What is shown of the portrait's other side; None where it need not."""
+        source = rest.source.parameters
+        back = turned_back(source, target)
+        if back == 0:
+            return None
+        after, normals = shown
+        counterparts, border = self._symmetry.counterparts, list(FACE_OVAL)
+        before = rest.points.copy()
+        before[:NUM_MESH_POINTS, :2] += rest.inset
+        before = before[counterparts]
+        scales = (source.scale, target.scale)
+        texture = unfolded(before, after, scales)
+        turned = eyes(before, after, texture, target.scale)
+        inner = mouth(before, after, scales, self._interior)
+        read = np.concatenate([texture[:, :2], before[border, :2], turned.read, inner.read]) - 0.5
+        shares = np.zeros((len(after), 1), np.float32)
+        both = (rest.normals, normals)
+        shares[:NUM_MESH_POINTS, 0] = mirror_shares(rest.hides, both, back, self._symmetry)
+        light = np.clip(rest.shading / rest.shading[counterparts], *_TURNED_RANGE)
+        planes = np.concatenate([read, _everywhere(shares), _everywhere(light)], 1)
+        values = interpolate(fragments, self._all, planes)
+        face_map, share, light = (np.ascontiguousarray(v) for v in np.split(values, [2, 3], 2))
+        flipped = before[border, :2] * _FLIPPED + np.array([self._size, 0], np.float32)
+        head = mirrored(source, self._size)
+        positions = self._head_map(head, target, flipped, after[border, :2])
+        positions[..., 0] = self._size - 1 - positions[..., 0]
+        beside = beside_face(shares[border, 0], after[border, :2], target, self._size)
+        return MirrorImage(
+            face_map=face_map,
+            head_map=positions,
+            face_share=share[..., 0],
+            head_share=beside.share,
+            head_inside=beside.inside,
+            light=light,
+        )
+
+    def _at_rest(self, source: FittedFace, layers: Layers, lighting: Lighting) -> AtRest:
         kept = self._kept
         if kept is None or kept.source is not source or kept.lighting is not lighting:
-            points = self._model.pose(source.parameters, source.residual)
-            to_shares = np.linalg.pinv(layers.tint, rcond=_LEAST_TINT).T
-            skin = [skin_beside(lid_colours(layers.portrait, points, eye)) for eye in range(2)]
-            kept = self._kept = _AtRest(
-                source=source,
-                lighting=lighting,
-                points=points,
-                shading=shade(self.normals(points), lighting),
-                skin=(skin[0] @ to_shares, skin[1] @ to_shares),
-            )
+            kept = self._kept = look_at(source, layers, lighting, self._model, self._rasterize)
         return kept
 
     def _painted(self, fragments: Fragments, inner: Mouth, closing: Lids | None) -> PaintF32:
@@ -269,7 +296,8 @@ class Renderer:
 def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     """Render once, so that the compiled loops are there before the first real frame.
 
-    Also at twice the size, which has loops of its own, so that no painting thread waits for one.
+    Also at twice the size, which has loops of its own, so that no painting thread waits for one;
+    and a face that turns back, of which the mirror image is shown.
     """
     middle = np.array([size / 2, size / 2, 0], np.float32)
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
@@ -278,7 +306,15 @@ def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     lights = (light, light)
     renderer.condition(fitted, _black_layers(size), fitted.parameters, lights)
     black = _black_layers(2 * size)
-    compose(black, renderer.warp(fitted, black, fitted.parameters, lights))
+    turned = replace(fitted.parameters, rotation=np.array([0, _FAR_TURN, 0], np.float32))
+    for face in (fitted, replace(fitted, parameters=turned)):
+        compose(black, renderer.warp(face, black, fitted.parameters, lights))
+
+
+def _everywhere(values: Float32[NDArray[np.float32], "p n"]) -> Float32[NDArray[np.float32], "q n"]:
+    """Values at the points of the mesh, at those of the strip, the eyes and the mouth too."""
+    parts = [values, values[list(FACE_OVAL)], between_lids(values), between_lips(values)]
+    return np.concatenate(parts)
 
 
 def _black_layers(size: int) -> Layers:

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numba
 import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
 
-from difffae.arrays import MapF32, Points2
+from difffae.arrays import MapF32, MaskF32, Points2
 from difffae.face.parameters import FaceParameters, matrix
+
+Column = Float32[NDArray[np.float32], " points"]
 
 _BORDER_SHRINK = 4  # the correction around the face is smooth: a quarter of the size is enough
 _UNFOLDED = 1.6  # what the correction fades over, in its own lengths: over less, the map turns back
@@ -94,6 +98,24 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
     told = np.column_stack([reaches / _BORDER_SHRINK, missed])
     _spread(small, (after / _BORDER_SHRINK).astype(np.float32), told.astype(np.float32))
     return np.asarray(positions + cv2.resize(small, (size, size)), np.float32)
+
+
+def beside_border(values: Column, after: Points2, reach: float, size: int) -> MaskF32:
+    """What border points of the face have, around it: the nearest count most.
+
+    Args:
+        values: of the border points.
+        after: where they are shown [px].
+        reach: distance from which on there is nothing [px].
+        size: side of the crop [px].
+    """
+    small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
+    reaches = np.full(len(values), reach / _BORDER_SHRINK, np.float32)
+    told = np.column_stack([reaches, values, np.ones_like(values)]).astype(np.float32)
+    _spread(small, (after / _BORDER_SHRINK).astype(np.float32), told)
+    value, near = small[..., 0], np.maximum(small[..., 1], 1e-9)
+    beside = value / near * np.clip((near - np.exp(-1)) / (np.exp(-0.6) - np.exp(-1)), 0, 1)
+    return np.asarray(cv2.resize(beside, (size, size)), np.float32)
 
 
 def _denser(ring: Points2) -> Points2:

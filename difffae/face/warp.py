@@ -15,6 +15,25 @@ Between = tuple[NDArray[np.uint32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class MirrorImage:
+    """What is shown of the portrait's other side; see `difffae.face.mirroring`.
+
+    Attributes:
+        face_map, head_map: where in the source crop the face layer and the head layer read [px].
+        face_share, head_share: how much it covers of each.
+        head_inside: 1 where the head goes on beside the face.
+        light: on the face, the portrait's on what it covers over that on what it shows.
+    """
+
+    face_map: MapF32
+    head_map: MapF32
+    face_share: MaskF32
+    head_share: MaskF32
+    head_inside: MaskF32
+    light: ShadingF32
+
+
+@dataclass(frozen=True, kw_only=True)
 class Warp:
     """A condition before it is composed: for each of 256 x 256 pixels, what it shows.
 
@@ -27,6 +46,7 @@ class Warp:
         relight: the light after the motion over the light before, on the face.
         head_relight: the light shown over the portrait's own, around the face; None: the same.
         person_change: what is added to the moved person's mask; None: nothing.
+        mirror_image: what is shown of the portrait's other side; None: nothing.
     """
 
     face_map: MapF32
@@ -37,6 +57,7 @@ class Warp:
     relight: ShadingF32
     head_relight: ShadingF32 | None = None
     person_change: MaskF32 | None = None
+    mirror_image: MirrorImage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +107,28 @@ def enlarge(warp: Warp, size: int, box: Box) -> Warp:
         planes = values[..., None] if values.ndim == 2 else values
         return _enlarged(planes, size, box).reshape(box.height, box.width, *values.shape[2:])
 
-    face_map = warp.face_map if is_same else _carried_on(warp.face_map, warp.face_weight)
+    def moved(face_map: MapF32) -> NDArray[np.float32]:
+        known = face_map if is_same else _carried_on(face_map, warp.face_weight)
+        return moved_to(known, size, box)
+
+    mirrored = warp.mirror_image
     return Warp(
-        face_map=moved_to(face_map, size, box),
+        face_map=moved(warp.face_map),
         head_map=moved_to(warp.head_map, size, box),
         face_weight=part(warp.face_weight),
         inside_mask=part(warp.inside_mask),
         paint=part(warp.paint),
         relight=part(warp.relight),
+        mirror_image=None
+        if mirrored is None
+        else MirrorImage(
+            face_map=moved(mirrored.face_map),
+            head_map=moved_to(mirrored.head_map, size, box),
+            face_share=part(mirrored.face_share),
+            head_share=part(mirrored.head_share),
+            head_inside=part(mirrored.head_inside),
+            light=part(mirrored.light),
+        ),
     )
 
 
