@@ -24,6 +24,7 @@ from difffae.face.motion import (
     take_reference,
 )
 from difffae.face.parameters import FaceParameters
+from difffae.face.reach import within_reach
 from difffae.face.regions import Regions
 from difffae.face.renderer import Condition
 from difffae.face.rig import Rig, Sighting
@@ -341,9 +342,15 @@ class Pipeline:
         return SlotView(masks=source.tokens.slot_masks, names=names, box=source.crop_box)
 
     def _edited(self, shown: FaceParameters, source: Source, controls: Controls) -> FaceParameters:
-        if not controls.edit.moves_face:
-            return shown
-        return apply_edit(shown, controls.edit, self._stage(source), self.rig, _regions(controls))
+        """The face with what is asked for on top, no further turned than its portrait can follow.
+
+        Where the networks make all of the face, there is no portrait to follow.
+        """
+        stage = self._stage(source)
+        if controls.edit.moves_face:
+            shown = apply_edit(shown, controls.edit, stage, self.rig, _regions(controls))
+        moves_portrait = self.config.face.background == "portrait"
+        return within_reach(shown, stage.face) if moves_portrait else shown
 
     def _light(self, driver: Lighting | None, source: Source, controls: Controls) -> Lighting:
         """The light to show: the donor's, the driver's or the portrait's, and the lamp."""
