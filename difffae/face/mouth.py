@@ -2,7 +2,8 @@
 
 Teeth do not stretch. A mouth that opens further keeps what the portrait shows below its upper lip
 and above its lower one; between them, and where the portrait's lips are closed, stands the mean
-inside of mouths that are open as far and as wide. A mouth that closes covers what it showed.
+inside of mouths that are open as far and as wide. A mouth that closes covers what it showed, and
+between lips that are about to meet there is the mean mouth's dark line: no teeth are as low.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ NUM_MOUTH_POINTS = MOUTH_SHAPE[0] * MOUTH_SHAPE[1]
 SKIN = (50, 280, 205, 425, 151, 9)  # points of cheeks and forehead whose colour is the skin's
 MIDDLE = slice(6, 15)  # of the columns: their mean height is how far a mouth is open
 _UNSEEN = (0.03, 0.09)  # a portrait's opening that shows nothing .. an inside [head units]
+_SHUT = (0.03, 0.07)  # an opening that shows a dark line, no teeth .. that shows them [head units]
+_NARROWED = (0.3, 0.6)  # likewise, as a share of the portrait's
 _TOP, _BOTTOM = 0.75, 0.15  # of a seen inside, that stay with the lips as the mouth opens
 _SOFT = 0.3  # of a seen inside, over which what is beyond fades
 _STRETCH = (1.15, 1.75)  # of a seen inside that may be seen .. that is replaced
@@ -160,7 +163,8 @@ def mouth(
     stretch = _ramp(open_now / max(open_was, _LEAST_GAP), _STRETCH) * (
         1 - _ramp(open_was, _SPEAKING)
     )
-    weight = np.maximum(beyond * stretch, 1 - _ramp(open_was, _UNSEEN)).reshape(-1, 1)
+    unseen = max(1 - _ramp(open_was, _UNSEEN), _shut(before, after, scales))
+    weight = np.maximum(beyond * stretch, unseen).reshape(-1, 1)
     width = float(np.linalg.norm(after[UPPER_LIP[0]] - after[UPPER_LIP[-1]])) / scales[1]
     colours = _deepened(_looked_up(interior, open_now, width)).reshape(-1, 3)
     return Mouth(
@@ -222,6 +226,19 @@ def _gaps(points: Points3, scale: float) -> Column:
     """How far the lips are apart in each column [head units]."""
     upper, lower = (_SPREAD @ points[list(lip)] for lip in (UPPER_LIP, LOWER_LIP))
     return np.asarray(np.linalg.norm(lower - upper, axis=-1) / scale, np.float32)
+
+
+def _seen_gap(points: Points3, scale: float) -> float:
+    """How far the lips are apart in the picture, in the middle [head units]."""
+    upper, lower = (_SPREAD[MIDDLE] @ points[list(lip), :2] for lip in (UPPER_LIP, LOWER_LIP))
+    return float(np.linalg.norm(lower - upper, axis=-1).mean()) / scale
+
+
+def _shut(before: Points3, after: Points3, scales: tuple[float, float]) -> float:
+    """1 of a mouth that has closed to a line, 0 of one that shows what the portrait's does."""
+    was, now = (_seen_gap(p, s) for p, s in zip((before, after), scales, strict=True))
+    narrowed = _ramp(now / max(was, _LEAST_GAP), _NARROWED)
+    return (1 - _ramp(now, _SHUT)) * (1 - narrowed)
 
 
 def _followed(

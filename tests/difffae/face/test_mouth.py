@@ -93,6 +93,18 @@ def test_lips_that_close_cover_teeth_and_do_not_press_them_together(
     assert closing.paint.max() == 0
 
 
+def test_lips_about_to_meet_show_a_dark_line_and_no_teeth(head_model: FaceMeshModel) -> None:
+    def painted(before: float, after: float) -> float:
+        return float(middle_of(moved(head_model, before, after).paint)[6, 0])
+
+    assert painted(0.3, 0.01) == pytest.approx(1)
+    assert painted(0.3, 0.15) == 0
+    assert painted(0.05, 0.05) < 0.7  # a portrait that smiles with so little open keeps its teeth
+    steps = [painted(0.3, gap) for gap in np.linspace(0.08, 0.02, 7)]
+    assert (np.diff(steps) >= 0).all()
+    assert steps[-1] > steps[0]
+
+
 def test_a_mouth_that_showed_nothing_is_painted_all_over(head_model: FaceMeshModel) -> None:
     opening = moved(head_model, 0.0, 0.3)
     assert opening.paint[:, 0].min() == 1
