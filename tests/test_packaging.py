@@ -159,6 +159,34 @@ def test_install_does_nothing_when_the_stamp_matches(repository: Path, tmp_path:
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("has_uv", [True, False])
+def test_install_is_by_uv_where_there_is_one_and_by_pip_else(
+    repository: Path, tmp_path: Path, has_uv: bool
+) -> None:
+    for folder in ("scripts", "bin", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("pyproject.toml", "scripts/install"):
+        (tmp_path / name).write_bytes((repository / name).read_bytes())
+    for tool in ("dirname", "cmp", "cp"):
+        (tmp_path / "bin" / tool).symlink_to(f"/usr/bin/{tool}")
+    stand_ins = [".venv/bin/python", *(["bin/uv"] if has_uv else [])]
+    for name in stand_ins:
+        stand_in = tmp_path / name
+        stand_in.write_text(f'#!/bin/sh\necho "{name} $*" >> calls\n', encoding="utf-8")
+        stand_in.chmod(0o755)
+    subprocess.run(
+        ["/bin/sh", "scripts/install", "demo,dev"],
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        check=True,
+    )
+    *_, call = (tmp_path / "calls").read_text("utf-8").splitlines()
+    assert call.startswith("bin/uv pip install" if has_uv else ".venv/bin/python -m pip install")
+    assert call.endswith("--editable .[demo,dev]")
+    assert (tmp_path / ".venv" / "installed-demo,dev").is_file()
+
+
 def test_install_says_what_to_do_without_a_fitting_python(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     for name in ("pyproject.toml", "scripts/install"):
