@@ -16,6 +16,7 @@ _MOST_TURN = 0.42  # sine of a head's yaw, about 25°
 _LEAST_SCALE = 40.0  # pixels per head unit, to be sharp enough
 _MOST_GAP = 0.14  # of an eye that is half closed at least [head units]
 _SPREAD = 0.012  # of what counts as open alike [head units]
+_CONTRAST = 1.2  # of what is darker than skin: lashes do not lie over each other
 _DARKEST, _BRIGHTEST = 0.05, 2.0  # shares of the skin beside that count
 
 _logger = logging.getLogger(__name__)
@@ -27,8 +28,9 @@ Weights = Float64[NDArray[np.float64], " eyes"]
 def learn_lids(reader: ShardReader, head_model: FaceMeshModel) -> LidShades | None:
     """Lids at every gap, as shares of the skin beside the eye; None where no frame shows any.
 
-    The geometric mean over eyes that are open about so far, both as if they were the first one. A
-    person weighs as the root of their frames.
+    The geometric mean over eyes that are open about so far, both as if they were the first one; as
+    their lashes do not lie over each other, they get their darkness back. A person weighs as the root of
+    their frames.
 
     Args:
         reader: of frame shards, with pictures and points.
@@ -77,4 +79,5 @@ def _near(opened: Float64[NDArray[np.float64], " eyes"], gap: float) -> Weights:
 
 def _mean(shades: Shades, weights: Weights) -> Shade:
     share = weights / weights.sum()
-    return np.asarray(np.exp(np.tensordot(share, np.log(shades), 1)), np.float32)
+    mean = np.exp(np.tensordot(share, np.log(shades), 1))
+    return np.asarray(np.where(mean < 1, mean**_CONTRAST, mean), np.float32)

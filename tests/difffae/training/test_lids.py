@@ -68,8 +68,8 @@ def test_each_gap_has_the_lids_of_eyes_that_are_so_far_open(
     assert learned is not None
     assert learned.shape == (len(LID_GAPS), *LID_SHAPE, 3)
     assert learned.dtype == np.float32
-    np.testing.assert_allclose(learned[0, LASHES, 5:12], 0.3, atol=0.05)
-    np.testing.assert_allclose(learned[-1, LASHES, 5:12], 0.7, atol=0.05)
+    np.testing.assert_allclose(learned[0, LASHES, 5:12], 0.3**1.2, atol=0.05)
+    np.testing.assert_allclose(learned[-1, LASHES, 5:12], 0.7**1.2, atol=0.05)
     np.testing.assert_allclose(learned[:, [0, -1], 5:12], 1, atol=0.1)
 
 
@@ -80,7 +80,7 @@ def test_a_person_weighs_as_the_root_of_their_frames(
     frames = [(points, pictured(points, share)) for share in (0.3, 0.3, 0.3, 0.3, 0.6)]
     learned = learn_lids(shards(tmp_path / "shards", frames, "aaaab"), head_model)
     assert learned is not None
-    wanted = np.exp((2 * np.log(0.3) + np.log(0.6)) / 3)
+    wanted = np.exp(1.2 * (2 * np.log(0.3) + np.log(0.6)) / 3)
     np.testing.assert_allclose(learned[0, LASHES, 5:12].mean(), wanted, atol=0.03)
 
 
