@@ -29,8 +29,8 @@ def learn_lids(reader: ShardReader, head_model: FaceMeshModel) -> LidShades | No
     """Lids at every gap, as shares of the skin beside the eye; None where no frame shows any.
 
     The geometric mean over eyes that are open about so far, both as if they were the first one; as
-    their lashes do not lie over each other, they get their darkness back. A person weighs as the root of
-    their frames.
+    their lashes do not lie over each other, they get their darkness back. A person weighs as the
+    root of their frames.
 
     Args:
         reader: of frame shards, with pictures and points.
