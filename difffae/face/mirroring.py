@@ -36,8 +36,9 @@ _TURNED = (0.35, 0.5)  # sine of the yaw of a portrait that hides little .. a wh
 _BACK = (0.05, 0.2)  # of that sine, from what turn back on mirror images are shown .. wholly
 _INSET = 0.12  # how far inside the far outline is read, at least [head units]
 _HEAD = 1.3  # how far beside the face the head's other side is shown [head units]
+_EITHER = (0.35, 0.65)  # shares of the face between which the head is of both sides
 _DEPTH = 1.2  # of the head's middle behind the face's [head units]
-_WIDTH = (1.4, 1.2)  # from there, that the head has ended .. still goes on [head units]
+_WIDTH = (1.32, 1.22)  # from there, that the head has ended .. still goes on [head units]
 _TALL = 0.7  # how much nearer its upper end is
 _NECK = (1.8, 1.2)  # below its centre there is neck .. head [head units]
 _CROWN = (-1.9, -1.3)  # likewise, above which there is hair that a portrait shows .. there is not
@@ -189,7 +190,7 @@ def beside_face(shares: Shares, border: Points2, face: FaceParameters, size: int
         face: that is shown.
         size: side of the crop [px].
     """
-    share = beside_border(shares, border, _HEAD * face.scale, size)
+    share = _ramp(beside_border(shares, border, _HEAD * face.scale, size), _EITHER)
     axes = matrix(face.rotation)
     down = axes[:2, 1] / max(float(np.linalg.norm(axes[:2, 1])), 1e-3)
     places = (np.arange(size, dtype=np.float32) + 0.5)[:, None] - face.translation
