@@ -15,16 +15,16 @@ from difffae.arrays import Points2, Points3, Triangles
 from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS
 
 _LIDS = 9  # points of each lid, from corner to corner
-_COLUMNS = 17  # one more between any two points of a lid
+LID_COLUMNS = 17  # one more between any two points of a lid
 _HEIGHTS = np.linspace(0, 1, 5, dtype=np.float32)  # of each column's points, upper lid to lower
 _IRIS_RADIUS = 0.2  # a human iris is 11.7 mm wide, the opening between the lids 30 mm [eye widths]
 _IRIS_RANGE = (0.15, 0.85)  # an iris whose centre is beyond a lid is taken to be just inside
 
 _UPPER, _LOWER = np.array(UPPER_LIDS), np.array(LOWER_LIDS)
-NUM_EYE_POINTS = len(_UPPER) * _COLUMNS * len(_HEIGHTS)
+NUM_EYE_POINTS = len(_UPPER) * LID_COLUMNS * len(_HEIGHTS)
 _INDEX = np.arange(_LIDS, dtype=np.float64)
-_AT = np.linspace(0, _LIDS - 1, _COLUMNS)
-_SPREAD = np.maximum(1 - np.abs(_AT[:, None] - _INDEX), 0).astype(np.float32)  # columns x points
+_AT = np.linspace(0, _LIDS - 1, LID_COLUMNS)
+LID_SPREAD = np.maximum(1 - np.abs(_AT[:, None] - _INDEX), 0).astype(np.float32)  # columns x points
 Columns = Float32[NDArray[np.float32], " columns"]
 Read = Float32[NDArray[np.float32], "read 2"]
 
@@ -46,9 +46,9 @@ def eye_columns(first: int) -> Triangles:
     """The triangles of both eyes, their points numbered from `first`."""
     rows, cells = len(_HEIGHTS), []
     for eye in range(len(_UPPER)):
-        for column in range(_COLUMNS - 1):
+        for column in range(LID_COLUMNS - 1):
             for row in range(rows - 1):
-                at = first + (eye * _COLUMNS + column) * rows + row
+                at = first + (eye * LID_COLUMNS + column) * rows + row
                 cells += [(at, at + rows, at + 1), (at + 1, at + rows, at + rows + 1)]
     return np.array(cells, np.int32)
 
@@ -62,7 +62,7 @@ def between_lids(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         At the points of the columns, [`NUM_EYE_POINTS`, k].
     """
-    upper, lower = ((_SPREAD @ values[lids])[:, :, None] for lids in (_UPPER, _LOWER))
+    upper, lower = ((LID_SPREAD @ values[lids])[:, :, None] for lids in (_UPPER, _LOWER))
     spread = upper + _HEIGHTS[:, None] * (lower - upper)
     return np.asarray(spread.reshape(-1, values.shape[1]), np.float32)
 
@@ -92,7 +92,7 @@ def _read(before: Points3, after: Points3, texture: Points2, eye: int) -> Read:
         knots, reads = [0.0, *knots], [0.0, *reads]
     if knots[-1] < 1:
         knots, reads = [*knots, 1.0], [*reads, 1.0]
-    moved = np.interp(_SPREAD @ was.columns, knots, reads)
+    moved = np.interp(LID_SPREAD @ was.columns, knots, reads)
     column = np.interp(moved, was.columns, _INDEX)
     height = np.interp(_HEIGHTS, [0, now.height, 1], [0, was.height, 1])[:, None]
     upper, lower = (_along(texture[lids[eye]], column)[:, None] for lids in (_UPPER, _LOWER))

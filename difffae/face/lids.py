@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points3, Triangles
 from difffae.face.eyelids import BELOW, CREASES, SOCKETS, lid_opening
+from difffae.face.eyes import LID_COLUMNS, LID_SPREAD
 from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS, LidShades
 
 LID_GAPS = (0.0, 0.045, 0.075, 0.105)  # of the eyes that shades are learned from [head units]
@@ -21,12 +22,9 @@ LID_GAPS = (0.0, 0.045, 0.075, 0.105)  # of the eyes that shades are learned fro
 _UNDER = np.array([-1.5, -1.2, -0.9, -0.6, -0.3, 0], np.float32)
 _BETWEEN = np.array([1, 2], np.float32) / 3  # of the way from the lower lid to the upper one
 _OVER = np.array([0, 0.15, 0.35, 0.6, 1, 1.5, 2], np.float32)
-_COLUMNS = 17
 _HEIGHTS = np.concatenate([_UNDER, 0 * _BETWEEN, _OVER])
-LID_SHAPE = (len(_HEIGHTS), _COLUMNS)
+LID_SHAPE = (len(_HEIGHTS), LID_COLUMNS)
 _INSIDE = slice(len(_UNDER), -len(_OVER))
-_AT = np.linspace(0, len(UPPER_LIDS[0]) - 1, _COLUMNS)
-_SPREAD = np.maximum(1 - np.abs(_AT[:, None] - np.arange(len(UPPER_LIDS[0]))), 0).astype(np.float32)
 _PLAIN = slice(2, -2)  # columns of the first and last row that show the skin beside an eye
 _PLAIN_LEVEL = 60  # percentile of them that is its colour: hair and shadows are darker
 _CLOSED = (0.3, 0.75)  # of the portrait's opening: from what closure on lids are painted .. wholly
@@ -34,7 +32,7 @@ _LEAST_OPENING = 0.05  # of an eye that can close [head units]
 _SLIT = (0.03, 0.08)  # an opening that shows lashes alone .. from which on it shows the eye
 _NEARER = 0.02  # than the mesh they lie on [head units]
 _ROW_WEIGHTS = np.interp(_HEIGHTS, [-1.5, -0.9, 1, 2], [0, 1, 1, 0]).astype(np.float32)
-_COLUMN_WEIGHTS = np.interp(np.arange(_COLUMNS), [0, 2, 14, 16], [0, 1, 1, 0]).astype(np.float32)
+_COLUMN_WEIGHTS = np.interp(np.arange(LID_COLUMNS), [0, 2, 14, 16], [0, 1, 1, 0]).astype(np.float32)
 _WEIGHTS = _ROW_WEIGHTS[:, None] * _COLUMN_WEIGHTS
 
 SkinBeside = Float32[NDArray[np.float32], "rows 3"]
@@ -68,7 +66,7 @@ def lid_places(points: Points3, eye: int) -> LidGrid:
     over = upper + np.minimum(_OVER, 1)[:, None, None] * (crease - upper)
     over = over + np.maximum(_OVER - 1, 0)[:, None, None] * (socket - crease)
     between = lower + _BETWEEN[:, None, None] * (upper - lower)
-    return np.asarray(_SPREAD @ np.concatenate([under, between, over]), np.float32)
+    return np.asarray(LID_SPREAD @ np.concatenate([under, between, over]), np.float32)
 
 
 def lid_colours(image: ImageU8, points: Points3, eye: int) -> LidGrid:

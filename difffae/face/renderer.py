@@ -194,7 +194,9 @@ class Renderer:
             paint=self._painted(fragments, inner, closing),
             relight=interpolate(fragments, self._all, _everywhere(ratio), empty=1),
             head_relight=around,
-            mirror_image=self._mirror_image(rest, target, (after, normals), fragments),
+            mirror_image=self._mirror_image(rest, target, (after, normals), fragments, back)
+            if back > 0
+            else None,
         )
 
     def _mirror_image(
@@ -203,12 +205,10 @@ class Renderer:
         target: FaceParameters,
         shown: tuple[Points3, Normals],
         fragments: Fragments,
-    ) -> MirrorImage | None:
-        """What is shown of the portrait's other side; None where it need not."""
+        back: float,
+    ) -> MirrorImage:
+        """What is shown of the portrait's other side; `back` is of `turned_back`."""
         source = rest.source.parameters
-        back = turned_back(source, target)
-        if back == 0:
-            return None
         after, normals = shown
         counterparts, border = self._symmetry.counterparts, list(FACE_OVAL)
         before = rest.points.copy()

@@ -94,9 +94,7 @@ def follow_border(positions: MapF32, before: Points2, after: Points2, reach: flo
     missed = (before - 0.5 - _read_between(positions, after - 0.5)) * is_inside
     after, missed = _denser(after), _denser(missed)
     reaches = np.maximum(reach, _UNFOLDED * np.linalg.norm(missed, axis=1))
-    small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
-    told = np.column_stack([reaches / _BORDER_SHRINK, missed])
-    _spread(small, (after / _BORDER_SHRINK).astype(np.float32), told.astype(np.float32))
+    small = _told_around(after, reaches, missed, size)
     return np.asarray(positions + cv2.resize(small, (size, size)), np.float32)
 
 
@@ -109,13 +107,23 @@ def beside_border(values: Column, after: Points2, reach: float, size: int) -> Ma
         reach: distance from which on there is nothing [px].
         size: side of the crop [px].
     """
-    small = np.empty((size // _BORDER_SHRINK, size // _BORDER_SHRINK, 2), np.float32)
-    reaches = np.full(len(values), reach / _BORDER_SHRINK, np.float32)
-    told = np.column_stack([reaches, values, np.ones_like(values)]).astype(np.float32)
-    _spread(small, (after / _BORDER_SHRINK).astype(np.float32), told)
+    reaches, told = (
+        np.full(len(values), reach, np.float32),
+        np.stack([values, np.ones_like(values)], 1),
+    )
+    small = _told_around(after, reaches, told, size)
     value, near = small[..., 0], np.maximum(small[..., 1], 1e-9)
     beside = value / near * np.clip((near - np.exp(-1)) / (np.exp(-0.6) - np.exp(-1)), 0, 1)
     return np.asarray(cv2.resize(beside, (size, size)), np.float32)
+
+
+def _told_around(after: Points2, reaches: Column, told: Points2, size: int) -> MapF32:
+    """What points tell the pixels around, at a quarter of the size; see `_spread`."""
+    side = size // _BORDER_SHRINK
+    small = np.empty((side, side, 2), np.float32)
+    each = np.column_stack([reaches / _BORDER_SHRINK, told]).astype(np.float32)
+    _spread(small, (after / _BORDER_SHRINK).astype(np.float32), each)
+    return small
 
 
 def _denser(ring: Points2) -> Points2:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from difffae.face.eyelids import meet
 from difffae.face.facemesh import EYE_RINGS, FaceMeshModel, LidShades
 from difffae.face.lids import LID_GAPS, LID_SHAPE, SkinBeside, lid_colours, lids, skin_beside
+from difffae.face.renderer import Renderer
+from difffae.face.source_face import SourceFace
+from difffae.face.surroundings import SurroundingsConfig
 
 SCALE = 60.0
 SCALES = (SCALE, SCALE)
@@ -115,3 +118,23 @@ def test_the_skin_beside_an_eye_is_plain_skin(head_model: FaceMeshModel) -> None
     assert skin.shape == (LID_SHAPE[0], 3)
     np.testing.assert_allclose(skin[[0, -1]], [(200, 150, 120)] * 2, atol=2)
     np.testing.assert_allclose(skin, np.broadcast_to(skin[0], skin.shape), atol=2)
+
+
+def test_lids_that_close_are_skin_over_a_line_of_lashes(
+    source_face: SourceFace, head_model: FaceMeshModel
+) -> None:
+    face = source_face.fitted
+    openings = head_model.eye_openings(face.parameters)
+    target = head_model.open_eyes(face.parameters, -openings)
+    light = source_face.appearance.lighting
+    renderer = Renderer(head_model, SurroundingsConfig(), 256)
+    closed = renderer.condition(face, source_face.layers, target, (light, light))
+    points = head_model.pose(target, face.residual)
+    luma = closed.composite.mean(-1)
+    for upper, crease, below in ((159, 27, 23), (386, 257, 253)):
+        column = round(float(points[upper, 0]))
+        top, line, bottom = (round(float(points[each, 1])) for each in (crease, upper, below))
+        lashes, lid = luma[line - 1 : bottom, column].min(), luma[top + 1 : line - 1, column].max()
+        assert lashes < 0.6 * lid
+    assert closed.warp is not None
+    assert closed.warp.paint[..., 0].max() == pytest.approx(1, abs=1e-3)

@@ -144,24 +144,6 @@ def test_an_inside_never_seen_is_painted_from_what_the_head_model_has_learned(
     np.testing.assert_allclose(speaking.composite[row, column], wanted, atol=12)
 
 
-def test_lids_that_close_are_skin_over_a_line_of_lashes(
-    renderer: Renderer, source_face: SourceFace, head_model: FaceMeshModel
-) -> None:
-    face = source_face.fitted
-    openings = head_model.eye_openings(face.parameters)
-    target = head_model.open_eyes(face.parameters, -openings)
-    closed = rendered(renderer, source_face, target)
-    points = head_model.pose(target, face.residual)
-    luma = closed.composite.mean(-1)
-    for upper, crease, below in ((159, 27, 23), (386, 257, 253)):
-        column = round(float(points[upper, 0]))
-        top, line, bottom = (round(float(points[each, 1])) for each in (crease, upper, below))
-        lashes, lid = luma[line - 1 : bottom, column].min(), luma[top + 1 : line - 1, column].max()
-        assert lashes < 0.6 * lid
-    assert closed.warp is not None
-    assert closed.warp.paint[..., 0].max() == pytest.approx(1, abs=1e-3)
-
-
 def test_the_inside_mask_is_one_in_eyes_and_mouth_alone(
     still: Condition, tracked: TrackedPortrait
 ) -> None:
