@@ -1,6 +1,6 @@
 """A model's folder in, a pipeline ready to run out; networks and face parts load side by side."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +75,10 @@ def load_pipeline(
         num_threads=num_threads or 2,
         calibrations=load_calibrations(folder, hashes),
     )
-    with ThreadPoolExecutor(1) as beside:  # compiling needs no Python, the face parts much of it
+    with ThreadPoolExecutor(2) as beside:  # compiling needs no Python, the face parts much of it
+        moving = None if mover is None else beside.submit(compile_dense_motion, mover, placement)
         compiling = beside.submit(Generator, config, networks, placement=placement)
-        motion = None if mover is None else DenseMotion(compile_dense_motion(mover, placement))
-        parts = _load_face_parts(folder, config, hashes, motion, device)
+        parts = _load_face_parts(folder, config, hashes, moving, device)
         generator = compiling.result()
     return Pipeline(
         config=config,
@@ -166,20 +166,22 @@ def _load_face_parts(
     folder: Path,
     config: ModelConfig,
     hashes: dict[str, str],
-    dense_motion: DenseMotion | None,
+    moving: Future[TakingTurns] | None,
     device: str,
 ) -> _FaceParts:
+    """All but the networks of the generator; `moving` is dense motion's, still being compiled."""
+    warm_up_completion()
+    warm_up_paste_back()
+    tracker, segmenter = MediaPipeTracker(), PersonSegmenter()
     rig = load_rig(
         config.face,
         config.image_size,
         folder / _HEAD_MODEL,
         sha256=hashes.get(_HEAD_MODEL),
-        dense_motion=dense_motion,
+        dense_motion=None if moving is None else DenseMotion(moving.result()),
         device=device,
     )
-    warm_up_completion()
-    warm_up_paste_back()
-    return _FaceParts(rig=rig, tracker=MediaPipeTracker(), segmenter=PersonSegmenter())
+    return _FaceParts(rig=rig, tracker=tracker, segmenter=segmenter)
 
 
 def find_folder(model: str | Path) -> Path:

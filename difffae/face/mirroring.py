@@ -10,9 +10,6 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
-from scipy.spatial.transform import Rotation as SpatialRotation
 
 from difffae.arrays import MaskF32, Normals, Points2, Points3, Triangles
 from difffae.face.facemesh import (
@@ -23,6 +20,7 @@ from difffae.face.facemesh import (
     NUM_MESH_POINTS,
     UPPER_LIDS,
     UPPER_LIP,
+    align,
 )
 from difffae.face.parameters import FaceParameters, matrix
 from difffae.face.rasterizer import Fragments, Rasterize
@@ -83,9 +81,8 @@ def symmetry(mean: Points3, triangles: Triangles) -> Symmetry:
     """
     mirrored = mean * np.array([-1, 1, 1], np.float32)
     known, theirs = mirrored[_KNOWN[0]], mean[_KNOWN[1]]
-    turn, _ = SpatialRotation.align_vectors(theirs - theirs.mean(0), known - known.mean(0))
-    laid = turn.apply(mirrored - known.mean(0)) + theirs.mean(0)
-    _, nearest = linear_sum_assignment(cdist(laid, mean, "sqeuclidean"))
+    laid = align(theirs, known, np.ones(len(known), np.float32)).to_picture(mirrored)
+    nearest = np.square(laid[:, None] - mean).sum(-1).argmin(1)
     half = NUM_IRIS_POINTS // 2
     first, second = (np.arange(centre, centre + half) for centre in IRIS_CENTRES)
     near = np.eye(NUM_MESH_POINTS, dtype=np.float32)

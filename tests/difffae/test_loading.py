@@ -95,6 +95,15 @@ def test_frames_ask_for_no_loop_that_loading_did_not(complete: Path, portrait: P
     assert done.stdout.strip() == "[]"
 
 
+def test_loading_imports_nothing_that_only_training_and_metrics_need() -> None:
+    """SciPy's optimizers alone once delayed every start by half a second."""
+    told = "import sys, difffae.loading; print(*sys.modules)"
+    command = [sys.executable, "-c", told]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    unwanted = ("scipy.optimize", "scipy.spatial", "skimage", "matplotlib.pyplot", "torchvision")
+    assert not set(unwanted) & set(done.stdout.split())
+
+
 def test_a_model_that_is_neither_bundled_nor_a_folder_is_refused(bundled: Path) -> None:
     with pytest.raises(WeightsError, match=r"no model yours: .* bundled models: mine$"):
         load_pipeline("yours")
