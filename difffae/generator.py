@@ -72,21 +72,33 @@ def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: floa
         trust: share of what they painted.
         in_mouth: at most so much inside a mouth that the portrait does not show.
     """
-    painted = None if condition.warp is None else condition.warp.paint[..., 0]
-    has_mouth = in_mouth < trust and painted is not None and bool(painted.any())
-    if trust == 1 and not has_mouth:
-        return made
-    if condition.hidden is None and not has_mouth:
-        image = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
-        return Generated(image=np.asarray(image, np.uint8), alpha=made.alpha * np.float32(trust))
-    weight = np.full(made.alpha.shape, trust, np.float32)
-    if painted is not None and has_mouth:
-        weight -= np.float32(trust - in_mouth) * painted
+    mixed = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
+    image = np.asarray(mixed, np.uint8)
+    alpha = made.alpha * np.float32(trust)
+    part = _otherwise_trusted(condition, trust, in_mouth)
+    if part is not None:
+        weight = np.full(alpha[part].shape, trust, np.float32)
+        if condition.warp is not None and in_mouth < trust:
+            weight -= np.float32(trust - in_mouth) * condition.warp.paint[part][..., 0]
+        if condition.hidden is not None:
+            weight = np.maximum(weight, condition.hidden[part])
+        image[part] = condition.composite[part]
+        lay_over(image[part], np.ascontiguousarray(made.image[part]), weight)
+        alpha[part] = made.alpha[part] * weight
+    return Generated(image=image, alpha=alpha)
+
+
+def _otherwise_trusted(
+    condition: Condition, trust: float, in_mouth: float
+) -> tuple[slice, slice] | None:
+    """The part of the picture where painted mouths, or what is hidden, are trusted otherwise."""
     if condition.hidden is not None:
-        weight = np.maximum(weight, condition.hidden)
-    image = condition.composite.copy()
-    lay_over(image, made.image, weight)
-    return Generated(image=image, alpha=made.alpha * weight)
+        return slice(None), slice(None)
+    if condition.warp is None or in_mouth >= trust:
+        return None
+    is_painted = condition.warp.paint[..., 0] > 0
+    left, top, width, height = cv2.boundingRect(is_painted.view(np.uint8))
+    return (slice(top, top + height), slice(left, left + width)) if width else None
 
 
 @dataclass(frozen=True, kw_only=True)
