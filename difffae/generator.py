@@ -83,7 +83,7 @@ def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: floa
         if condition.hidden is not None:
             weight = np.maximum(weight, condition.hidden[part])
         image[part] = condition.composite[part]
-        lay_over(image[part], np.ascontiguousarray(made.image[part]), weight)
+        lay_over(image[part], made.image[part], weight)
         alpha[part] = made.alpha[part] * weight
     return Generated(image=image, alpha=alpha)
 

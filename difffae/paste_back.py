@@ -90,15 +90,20 @@ def _own_pixels(generated: Generated, condition: Condition) -> ImageU8:
 
 @numba.njit(cache=True, nogil=True)
 def _take_out(out, mixed, shown, alpha):  # type: ignore[no-untyped-def]
+    """Row by row, over all of its colours alike."""
     one, least, highest = np.float32(1), np.float32(_LEAST_ALPHA), np.float32(255)
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
+    width = alpha.shape[1]
+    rests, gains = np.empty(3 * width, np.float32), np.empty(3 * width, np.float32)
+    for row in range(len(alpha)):
+        for column in range(width):
             share = alpha[row, column]
-            rest, gain = one - share, one / max(share, least)
             for n in range(3):
-                value = np.float32(mixed[row, column, n]) - rest * np.float32(shown[row, column, n])
-                value = min(max(gain * value, np.float32(0)), highest)
-                out[row, column, n] = np.uint8(np.rint(value))
+                rests[3 * column + n] = one - share
+                gains[3 * column + n] = one / max(share, least)
+        own, given, taken = out[row].reshape(-1), mixed[row].reshape(-1), shown[row].reshape(-1)
+        for k in range(3 * width):
+            value = gains[k] * (np.float32(given[k]) - rests[k] * np.float32(taken[k]))
+            own[k] = np.uint8(np.int32(np.rint(min(max(value, np.float32(0)), highest))))
 
 
 def _painted(alpha: MaskF32, condition: Condition) -> MaskF32:
