@@ -14,6 +14,7 @@ SquareU8 = UInt8[NDArray[np.uint8], "side side 3"]
 SquareF32 = Float32[NDArray[np.float32], "side side"]
 AlignedU8 = UInt8[NDArray[np.uint8], "112 112 3"]  # a face where ArcFace wants it
 MaskU8 = UInt8[NDArray[np.uint8], "h w"]  # 0 outside, 255 inside
+MaskedU8 = UInt8[NDArray[np.uint8], "h w 4"]  # RGB, and a mask of 0 to 255
 MaskF32 = Float32[NDArray[np.float32], "h w"]  # 0 outside, 1 inside
 BoolMask = Bool[NDArray[np.bool_], "h w"]
 MapF32 = Float32[NDArray[np.float32], "h w 2"]  # for each pixel the (x, y) to read from [px]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import ImageU8, MapF32, MaskF32, MaskU8
+from difffae.arrays import ImageU8, MapF32, MaskedU8, MaskF32
 from difffae.face.blending import lay_over
 from difffae.face.mouth import tint
 from difffae.face.warp import Warp, enlarge, face_box, moved_to
@@ -38,9 +38,10 @@ class Layers:
         return tint(self.skin_colour)
 
     @cached_property
-    def mask(self) -> MaskU8:
-        """The person's mask in 0 to 255: read as fast as a picture's plane."""
-        return np.asarray(np.rint(255 * self.person), np.uint8)
+    def masked(self) -> MaskedU8:
+        """The portrait with the person's mask as its fourth plane: both are read at once."""
+        mask = np.rint(255 * self.person)
+        return np.asarray(np.dstack([self.portrait, mask]), np.uint8)
 
     @cached_property
     def crown(self) -> Heights:
@@ -99,24 +100,46 @@ def compose(layers: Layers, warp: Warp) -> tuple[ImageU8, MaskF32]:
 
 
 def _moved(layers: Layers, head_map: MapF32) -> tuple[ImageU8, MaskF32]:
-    """The portrait read by a map, and the person's mask, which ends above the upper edge."""
-    outline = _read(layers.mask, head_map, past=cv2.BORDER_REPLICATE)
-    person = np.asarray(outline * np.float32(1 / 255), np.float32)
+    """The portrait read by a map, and the person's mask, which ends above the upper edge.
+
+    Past the portrait's edges its mirror image is read, but a mask's outline goes straight on: a
+    mirrored shoulder would rise again.
+    """
+    read = _read(layers.masked, head_map)
+    person = np.empty(read.shape[:2], np.float32)
     soft = np.float32(_SOFT_SHARE * layers.portrait.shape[0])
-    _end(person, head_map, layers.crown, soft)
-    return _read(layers.portrait, head_map), person
+    _outline(person, read, head_map, layers.masked, (layers.crown, soft))
+    return np.asarray(cv2.cvtColor(read, cv2.COLOR_RGBA2RGB), np.uint8), person
 
 
 @numba.njit(cache=True, nogil=True)
-def _end(person, positions, crown, soft):  # type: ignore[no-untyped-def]
-    """Take from the moved person's mask what is read above the head's end, past the upper edge."""
+def _outline(person, read, positions, masked, end):  # type: ignore[no-untyped-def]
+    """The moved person's mask: as read, past the portrait's edges as on them, up to its end."""
+    crown, soft = end
+    height, width = masked.shape[:2]
+    most_x, most_y = np.float32(width - 1), np.float32(height - 1)
     for row in range(person.shape[0]):
         for column in range(person.shape[1]):
-            down = positions[row, column, 1]
-            if down < 0:
-                there = min(max(int(positions[row, column, 0]), 0), len(crown) - 1)
-                share = (crown[there] + down) / soft + np.float32(0.5)
-                person[row, column] *= min(max(share, np.float32(0)), np.float32(1))
+            x, y = positions[row, column, 0], positions[row, column, 1]
+            value = np.float32(read[row, column, 3])
+            if x < 0 or y < 0 or x > most_x or y > most_y:
+                value = _between(masked, min(max(x, 0), most_x), min(max(y, 0), most_y))
+            share = np.float32(1)
+            if y < 0:
+                there = min(max(int(x), 0), width - 1)
+                share = min(max((crown[there] + y) / soft + np.float32(0.5), np.float32(0)), share)
+            person[row, column] = value * share * np.float32(1 / 255)
+
+
+@numba.njit(cache=True, nogil=True)
+def _between(masked, x, y):  # type: ignore[no-untyped-def]
+    """The mask at a place of the portrait, bilinear."""
+    left, top = int(x), int(y)
+    right, bottom = min(left + 1, masked.shape[1] - 1), min(top + 1, masked.shape[0] - 1)
+    on, down = np.float32(x - left), np.float32(y - top)
+    upper = masked[top, left, 3] * (1 - on) + masked[top, right, 3] * on
+    lower = masked[bottom, left, 3] * (1 - on) + masked[bottom, right, 3] * on
+    return np.float32(upper * (1 - down) + lower * down)
 
 
 def _changed(person: MaskF32, change: MaskF32 | None) -> MaskF32:
@@ -180,17 +203,14 @@ def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
                 out[row, column, n] = np.rint(min(max(value, lowest), highest))
 
 
-def _read(
-    image: NDArray[_Pixel], positions: MapF32, past: int = cv2.BORDER_REFLECT_101
-) -> NDArray[_Pixel]:
-    """The image at these places.
+def _read(image: NDArray[np.uint8], positions: MapF32) -> NDArray[np.uint8]:
+    """The image at these places; past its edges its mirror image: repeated, they would be streaks.
 
-    Past its edges its mirror image, for hair that goes on there: repeated, the edge would be
-    streaks. But a mask's outline goes straight on: a mirrored shoulder would rise again.
+    Hair goes on there.
     """
     no_map = np.empty(0, np.float32)  # the first holds both x and y
-    shown = cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=past)
-    return np.asarray(shown, image.dtype)
+    past = cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.remap(image, positions, no_map, cv2.INTER_LINEAR, borderMode=past))
 
 
 def _shrunk(image: NDArray[_Pixel]) -> NDArray[_Pixel]:
