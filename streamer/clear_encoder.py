@@ -8,6 +8,8 @@ sample by sample in Python, on the event loop.
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from aiortc import codecs, rtp
@@ -64,3 +66,16 @@ def encode_clearly() -> bool:
     vars(codecs).update(Vp8Encoder=ClearVp8Encoder)
     vars(rtp).update(compute_audio_level_dbov=loudness_dbov)
     return True
+
+
+@contextmanager
+def encoding_clearly() -> Iterator[None]:
+    """The same for as long as the body runs."""
+    modules = (vars(codecs), vars(rtp))
+    kept = [dict(names) for names in modules]
+    encode_clearly()
+    try:
+        yield
+    finally:
+        for names, before in zip(modules, kept, strict=True):
+            names.update(before)

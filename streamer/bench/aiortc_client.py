@@ -10,7 +10,6 @@ from streamer.bench import counter
 from streamer.bench.live_client import CountingCamera, LiveClient
 from streamer.bench.timeline import Sighting
 from streamer.bench.watched import Watched
-from streamer.clear_encoder import encode_clearly
 from streamer.errors import SessionFailedError
 from streamer.live import Picture
 
@@ -19,9 +18,6 @@ _START_S = 60.0
 
 async def watch_loopback(url: str, paint: Callable[[int], Picture], seconds: float) -> Watched:
     """Stream to the server and read what comes back for a while.
-
-    The client encodes its camera as the server encodes results, in half the time of aiortc's own:
-    it shares the server's cores, and is to stand for one that does not.
 
     Args:
         url: of the server.
@@ -32,7 +28,6 @@ async def watch_loopback(url: str, paint: Callable[[int], Picture], seconds: flo
         SessionFailedError: no numbered frame came back.
         StreamerError: the server refused the session.
     """
-    encode_clearly()
     camera = CountingCamera(counter.RATE, paint)
     client = LiveClient(url, camera=camera, heeds_rate=True)
     async with aiohttp.ClientSession(url) as http:

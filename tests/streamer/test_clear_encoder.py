@@ -12,7 +12,12 @@ from aiortc.codecs.vpx import Vp8Encoder, vp8_depayload
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from streamer.bench.live_client import numbered
-from streamer.clear_encoder import ClearVp8Encoder, encode_clearly, loudness_dbov
+from streamer.clear_encoder import (
+    ClearVp8Encoder,
+    encode_clearly,
+    encoding_clearly,
+    loudness_dbov,
+)
 
 NUM_FRAMES = 20
 
@@ -74,6 +79,15 @@ def test_every_connection_encodes_so_once_told(stock: None) -> None:
     codec = RTCRtpCodecParameters(mimeType="video/VP8", clockRate=90_000, payloadType=96)
     assert type(codecs.get_encoder(codec)) is ClearVp8Encoder
     assert rtp.compute_audio_level_dbov is loudness_dbov
+
+
+def test_connections_encode_as_before_once_that_is_over(stock: None) -> None:
+    own = vars(codecs)["Vp8Encoder"]
+    with encoding_clearly():
+        assert vars(codecs)["Vp8Encoder"] is ClearVp8Encoder
+        assert rtp.compute_audio_level_dbov is loudness_dbov
+    assert vars(codecs)["Vp8Encoder"] is own
+    assert rtp.compute_audio_level_dbov is not loudness_dbov
 
 
 def test_another_aiortc_stays_as_it_is(
