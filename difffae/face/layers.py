@@ -204,9 +204,9 @@ def _light(out, seen, relight, paint, tints):  # type: ignore[no-untyped-def]
 
 
 def _read(image: NDArray[np.uint8], positions: MapF32) -> NDArray[np.uint8]:
-    """The image at these places; past its edges its mirror image: repeated, they would be streaks.
+    """The image at these places, past its edges its mirror image.
 
-    Hair goes on there.
+    So hair goes on there; repeated, the edges would be streaks.
     """
     no_map = np.empty(0, np.float32)  # the first holds both x and y
     past = cv2.BORDER_REFLECT_101
