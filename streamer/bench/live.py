@@ -113,13 +113,18 @@ async def _measure(asked: Asked, client: Client, paint: Callable[[int], Picture]
         options = ["--log_folder", folder, "--max_side_px", str(asked.max_side_px)]
         async with running_server(asked.engine, options, asked.delay_ms / 1000) as server:
             before = _cpu_s(server)
-            if client == "chromium":
-                watched = await asyncio.to_thread(watch_page, server.address, paint, asked.seconds)
-            else:  # in half of aiortc's own time: it stands for a client with cores of its own
-                with encoding_clearly():
-                    watched = await watch_loopback(server.address, paint, asked.seconds)
+            watched = await _watched(server.address, client, paint, asked.seconds)
             after = _cpu_s(server)
     return _report(watched, asked, {part: after[part] - before[part] for part in before})
+
+
+async def _watched(
+    address: str, client: Client, paint: Callable[[int], Picture], seconds: float
+) -> Watched:
+    if client == "chromium":
+        return await asyncio.to_thread(watch_page, address, paint, seconds)
+    with encoding_clearly():  # in half of aiortc's own time, for a client with its own cores
+        return await watch_loopback(address, paint, seconds)
 
 
 def _report(seen: Watched, asked: Asked, cpu_s: dict[str, float]) -> Report:
