@@ -30,6 +30,7 @@ from difffae.diffusion.warm_start import Trail, WarmStart, can_follow
 from difffae.face.blending import lay_over
 from difffae.face.identity import ALIGNED_SIZE_PX
 from difffae.face.renderer import Condition
+from difffae.face.warp import face_box
 from difffae.model.autoencoder import Decoder, Encoder
 from difffae.model.denoiser import Denoiser
 from difffae.model.first_stage import FirstStageDecoder, FirstStageEncoder
@@ -72,18 +73,21 @@ def _trusted(made: Generated, condition: Condition, trust: float, in_mouth: floa
         trust: share of what they painted.
         in_mouth: at most so much inside a mouth that the portrait does not show.
     """
+    part = _otherwise_trusted(condition, trust, in_mouth)
+    if trust == 1 and part is None:
+        return made
     mixed = cv2.addWeighted(made.image, trust, condition.composite, 1 - trust, 0)
     image = np.asarray(mixed, np.uint8)
     alpha = made.alpha * np.float32(trust)
-    part = _otherwise_trusted(condition, trust, in_mouth)
     if part is not None:
         weight = np.full(alpha[part].shape, trust, np.float32)
         if condition.warp is not None and in_mouth < trust:
             weight -= np.float32(trust - in_mouth) * condition.warp.paint[part][..., 0]
         if condition.hidden is not None:
             weight = np.maximum(weight, condition.hidden[part])
-        image[part] = condition.composite[part]
-        lay_over(image[part], made.image[part], weight)
+        patch = condition.composite[part].copy()
+        lay_over(patch, made.image[part], weight)
+        image[part] = patch
         alpha[part] = made.alpha[part] * weight
     return Generated(image=image, alpha=alpha)
 
@@ -96,9 +100,9 @@ def _otherwise_trusted(
         return slice(None), slice(None)
     if condition.warp is None or in_mouth >= trust:
         return None
-    is_painted = condition.warp.paint[..., 0] > 0
-    left, top, width, height = cv2.boundingRect(is_painted.view(np.uint8))
-    return (slice(top, top + height), slice(left, left + width)) if width else None
+    painted = condition.warp.paint[..., 0]
+    box = face_box(painted, painted.shape[0])
+    return box.slices if box.height else None
 
 
 @dataclass(frozen=True, kw_only=True)

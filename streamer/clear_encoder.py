@@ -19,6 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 
 _LOGGER = logging.getLogger(__name__)
 _OPTIONS = {"noise-sensitivity": "0", "cpu-used": "-8"}  # libvpx's
+_REPLACED = ((codecs, "Vp8Encoder"), (rtp, "compute_audio_level_dbov"))
 _FULL_SCALE = 32_767
 _LEAST_DBOV = -127
 
@@ -63,19 +64,22 @@ def encode_clearly() -> bool:
             "results are smoothed as camera pictures are: this aiortc encodes otherwise"
         )
         return False
-    vars(codecs).update(Vp8Encoder=ClearVp8Encoder)
-    vars(rtp).update(compute_audio_level_dbov=loudness_dbov)
+    _use(ClearVp8Encoder, loudness_dbov)
     return True
 
 
 @contextmanager
 def encoding_clearly() -> Iterator[None]:
     """The same for as long as the body runs."""
-    modules = (vars(codecs), vars(rtp))
-    kept = [dict(names) for names in modules]
-    encode_clearly()
+    encoder, loudness = (vars(module).get(name) for module, name in _REPLACED)
+    is_done = encode_clearly()
     try:
         yield
     finally:
-        for names, before in zip(modules, kept, strict=True):
-            names.update(before)
+        if is_done:
+            _use(encoder, loudness)
+
+
+def _use(*replacements: object) -> None:
+    for (module, name), replacement in zip(_REPLACED, replacements, strict=True):
+        setattr(module, name, replacement)

@@ -40,8 +40,8 @@ class Layers:
     @cached_property
     def masked(self) -> MaskedU8:
         """The portrait with the person's mask as its fourth plane: both are read at once."""
-        mask = np.rint(255 * self.person)
-        return np.asarray(np.dstack([self.portrait, mask]), np.uint8)
+        mask = np.rint(255 * self.person).astype(np.uint8)
+        return np.dstack([self.portrait, mask])
 
     @cached_property
     def crown(self) -> Heights:
@@ -123,7 +123,7 @@ def _outline(person, read, positions, masked, end):  # type: ignore[no-untyped-d
             x, y = positions[row, column, 0], positions[row, column, 1]
             value = np.float32(read[row, column, 3])
             if x < 0 or y < 0 or x > most_x or y > most_y:
-                value = _between(masked, min(max(x, 0), most_x), min(max(y, 0), most_y))
+                value = _mask_at(masked, min(max(x, 0), most_x), min(max(y, 0), most_y))
             share = np.float32(1)
             if y < 0:
                 there = min(max(int(x), 0), width - 1)
@@ -132,7 +132,7 @@ def _outline(person, read, positions, masked, end):  # type: ignore[no-untyped-d
 
 
 @numba.njit(cache=True, nogil=True)
-def _between(masked, x, y):  # type: ignore[no-untyped-def]
+def _mask_at(masked, x, y):  # type: ignore[no-untyped-def]
     """The mask at a place of the portrait, bilinear."""
     left, top = int(x), int(y)
     right, bottom = min(left + 1, masked.shape[1] - 1), min(top + 1, masked.shape[0] - 1)

@@ -77,7 +77,7 @@ class Box:
 
 
 def face_box(weight: MaskF32, size: int) -> Box:
-    """The part that the face covers once its mask is of that size; empty where it covers nothing.
+    """The part that a mask covers once it is of that size; empty where it covers nothing.
 
     Between two pixels an enlarged mask is above 0 beside the last one that is.
     """
