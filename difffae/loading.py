@@ -14,6 +14,7 @@ from difffae.face.dense_motion import DenseMotion, DenseMotionNetwork
 from difffae.face.facemesh import FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
+from difffae.face.mouth import INTERIOR_SHAPE
 from difffae.face.renderer import warm_up
 from difffae.face.rig import Rig
 from difffae.generator import Generator, Placement
@@ -120,6 +121,11 @@ def load_rig(
         raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
     tensors = load_tensors(head_model, expected_sha256=sha256)
     model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
+    if model.mouth_interior is not None and model.mouth_interior.shape != INTERIOR_SHAPE:
+        raise WeightsError(
+            f"the mouths of {head_model} have the shape {model.mouth_interior.shape}, this version "
+            f"needs {INTERIOR_SHAPE}; learn them anew: python -m difffae.train --stage head_model"
+        )
     rig = FaceMeshRig(model, config, size, dense_motion)
     warm_up(rig.renderer, model, size)
     return rig

@@ -23,8 +23,9 @@ from difffae.face.facemesh import (
 )
 
 MOUTH_GAPS = (0.05, 0.1, 0.16, 0.24, 0.34, 0.48, 0.7)  # between the inner lips [head units]
-MOUTH_WIDTHS = (0.7, 0.83, 0.98)  # between their corners [head units]
+MOUTH_WIDTHS = (0.7, 0.83, 0.98, 1.12)  # between their corners [head units]
 MOUTH_SHAPE = (13, 21)  # points from lip to lip, and from corner to corner
+INTERIOR_SHAPE = (len(MOUTH_GAPS), len(MOUTH_WIDTHS), *MOUTH_SHAPE, 3)
 NUM_MOUTH_POINTS = MOUTH_SHAPE[0] * MOUTH_SHAPE[1]
 SKIN = (50, 280, 205, 425, 151, 9)  # points of cheeks and forehead whose colour is the skin's
 MIDDLE = slice(6, 15)  # of the columns: their mean height is how far a mouth is open
@@ -42,6 +43,11 @@ _OWN_TONE = 0.3  # of what makes skin darker than that is its tone, not its ligh
 _USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
 _OWN_CAST = 0.5  # likewise of what makes its colour another
 _LIT = 0.72  # of an inside, as a share of the skin's luma: what is so bright is a tooth
+_SMILING = (
+    0.9,
+    1.05,
+)  # a mouth's width that may show what is behind teeth .. that shows teeth alone
+_LAUGHING = (0.16, 0.32)  # an opening of so wide a mouth, that shows teeth .. what is behind them
 _DARKNESS = 0.46  # of an inside of which nothing is known, before it is shown deeper
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
@@ -65,7 +71,7 @@ class Mouth:
         shown: where they are in the picture [px].
         read: where in the portrait they read [px].
         paint: how much of what they read gives way to a colour, and that colour times as much,
-            as shares of the skin's colour; see `tint`.
+            as shares of `paint_colour`; see `tint`.
     """
 
     shown: Points3
@@ -166,7 +172,7 @@ def mouth(
     unseen = max(1 - _ramp(open_was, _UNSEEN), _shut(before, after, scales))
     weight = np.maximum(beyond * stretch, unseen).reshape(-1, 1)
     width = float(np.linalg.norm(after[UPPER_LIP[0]] - after[UPPER_LIP[-1]])) / scales[1]
-    colours = _deepened(_looked_up(interior, open_now, width)).reshape(-1, 3)
+    colours = _deepened(_looked_up(interior, open_now, width), open_now, width).reshape(-1, 3)
     return Mouth(
         shown=between_lips(after),
         read=np.asarray((upper + share * (lower - upper)).reshape(-1, 2), np.float32),
@@ -187,20 +193,22 @@ def cast_of(skin: Colour) -> Colour:
     return np.asarray(np.maximum(skin, 1.0) / _luma(skin) / _USUAL_CAST, np.float32)
 
 
+def paint_colour(skin: Colour) -> Colour:
+    """The colour that shares of an inside are of: the skin's, less what is no work of light."""
+    cast = cast_of(skin) ** (-_saturation(skin) * _OWN_CAST)
+    return np.asarray((_USUAL_LUMA / _luma(skin)) ** _OWN_TONE * cast * skin, np.float32)
+
+
 def tint(skin: Colour) -> Float32[NDArray[np.float32], "3 3"]:
-    """The matrix from shares of a skin's colour to colours; a grey skin's mouth is grey."""
-    saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
-    colour = np.float32(min(saturation / _FULL_COLOUR, 1.0))
+    """The matrix from shares of `paint_colour` to colours; a grey skin's mouth is grey."""
+    colour = _saturation(skin)
     mixed = colour * np.eye(3, dtype=np.float32) + (1 - colour) * LUMA
-    cast = cast_of(skin) ** (-colour * _OWN_CAST)
-    bright = (_USUAL_LUMA / _luma(skin)) ** _OWN_TONE
-    return np.asarray(bright * (cast * skin)[:, None] * mixed, np.float32)
+    return np.asarray(paint_colour(skin)[:, None] * mixed, np.float32)
 
 
 def plain_interior() -> MouthInterior:
     """An inside that is dark, for head models that have learned none."""
-    shape = (len(MOUTH_GAPS), len(MOUTH_WIDTHS), *MOUTH_SHAPE, 3)
-    return np.full(shape, _DARKNESS, np.float32)
+    return np.full(INTERIOR_SHAPE, _DARKNESS, np.float32)
 
 
 def hung(inside: Inside, was: float, now: float) -> Inside:
@@ -285,12 +293,14 @@ def _looked_up(interior: MouthInterior, gap: float, width: float) -> Inside:
     return np.asarray(less + part * (more - less), np.float32)
 
 
-def _deepened(inside: Inside) -> Inside:
-    """The same with less light behind the teeth, which keep theirs.
+def _deepened(inside: Inside, gap: float, width: float) -> Inside:
+    """The same with less light behind the teeth, which keep theirs; a smile shows nothing behind.
 
     Insides are learned from talk before cameras: lit from the front, and with lifted blacks.
     """
-    return np.asarray(inside * np.minimum(inside / _LIT, 1), np.float32)
+    shade = np.minimum(inside / _LIT, 1)
+    smile = _ramp(width, _SMILING) * (1 - _ramp(gap, _LAUGHING))
+    return np.asarray(inside * (shade + smile * (1 - shade)), np.float32)
 
 
 def _between(value: float, nodes: tuple[float, ...]) -> tuple[int, np.float32]:
@@ -298,6 +308,12 @@ def _between(value: float, nodes: tuple[float, ...]) -> tuple[int, np.float32]:
     at = float(np.interp(value, nodes, np.arange(len(nodes))))
     low = min(int(at), len(nodes) - 2)
     return low, np.float32(at - low)
+
+
+def _saturation(skin: Colour) -> np.float32:
+    """How colourful a skin is, 1 at most, which usual skin is."""
+    saturation = float(skin.max() - skin.min()) / max(float(skin.max()), 1.0)
+    return np.float32(min(saturation / _FULL_COLOUR, 1.0))
 
 
 def _luma(skin: Colour) -> float:

@@ -19,6 +19,7 @@ from difffae.face.mouth import (
     between_lips,
     cast_of,
     hung,
+    paint_colour,
     skin_colour,
 )
 
@@ -31,7 +32,12 @@ _NEAREST = 600  # mouths that a node is made of at most
 _CLEAR = 7.0  # a mouth weighs e to so much of its clearness, see `_clearness`
 _TEETH, _CAVITY = (0.02, 0.09), 0.16  # where they are, below the upper lip [head units]
 _TEETH_COLUMNS, _CORNERS = 0.6, 0.8  # from the middle, as shares of half the width
+_SMILING_COLUMNS, _SMILING_CORNERS = 0.8, 0.92  # likewise, of smiles
 _SMALL_GAP, _LARGE_GAP = 0.12, 0.2  # open too little to show teeth .. enough to show what is behind
+_WIDE_GAP = 0.3  # from which on more is to be seen behind the teeth than of them
+_DARKNESS = 1.5  # how much it tells there that this is dark, for 1 of the teeth
+_SMILING_GAP = 0.07  # of a smile, likewise too little to show teeth
+_SMILING_WIDTH = 0.95  # between the corners of a mouth that smiles [head units]
 _CONTRAST = 0.7  # of what a mean's contrast lacks, that is given back
 _LEAST_LUMA = 40.0  # of skin that shares are taken of
 _MOST_CAST = 0.3  # of its colour, by which it differs from usual skin: logarithm of a channel
@@ -92,7 +98,7 @@ def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: floa
     nearest = np.argsort(-near)[:_NEAREST]
     laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
     luma = laid @ LUMA
-    clear = _clearness(laid, luma, gap)
+    clear = _clearness(laid, luma, gap, smiles=width > _SMILING_WIDTH)
     weights = near[nearest] * np.exp(_CLEAR * (clear - clear.max()))
     weights /= weights.sum()
     levels = weights @ np.sort(luma.reshape(len(luma), -1))
@@ -106,19 +112,23 @@ def _near(sizes: Sizes, gap: float, width: float) -> Weights:
     return np.asarray(near + _PRIOR * np.exp(-2 * np.log(apart) ** 2), np.float64)
 
 
-def _clearness(mouths: Insides, luma: Lumas, gap: float) -> Weights:
-    """How much whiter teeth are than what is below them, or beside them where that is hidden."""
-    if gap <= _SMALL_GAP:
+def _clearness(mouths: Insides, luma: Lumas, gap: float, *, smiles: bool) -> Weights:
+    """How much whiter teeth are than what is below them, or beside them where that is hidden.
+
+    Lips that smile lie against teeth, which they show earlier and further to the sides.
+    """
+    if gap <= (_SMILING_GAP if smiles else _SMALL_GAP):
         return np.asarray(-luma.mean((1, 2)), np.float64)
+    middle = (_SMILING_COLUMNS if smiles else _TEETH_COLUMNS) > _FROM_MIDDLE
+    inner = (_SMILING_CORNERS if smiles else _CORNERS) > _FROM_MIDDLE
     below = _HEIGHTS * gap
     rows = (below > _TEETH[0]) & (below < _TEETH[1])
     white = 2 * mouths[..., 2] - mouths[..., 0]  # lips and tongues are red beside skin, teeth blue
-    teeth = white[:, rows][:, :, _FROM_MIDDLE < _TEETH_COLUMNS].mean((1, 2))
-    if gap > _LARGE_GAP:
-        dark = luma[:, below > _CAVITY][:, :, _FROM_MIDDLE < _CORNERS].mean((1, 2))
-    else:
-        dark = luma[:, :, _FROM_MIDDLE > _CORNERS].mean((1, 2))
-    return np.asarray(np.minimum(teeth, _BRIGHT) - np.maximum(dark, _DARK), np.float64)
+    teeth = white[:, rows][:, :, middle].mean((1, 2))
+    hidden = gap <= _LARGE_GAP
+    dark = (luma[:, :, ~inner] if hidden else luma[:, below > _CAVITY][:, :, inner]).mean((1, 2))
+    darkness = _DARKNESS if gap > _WIDE_GAP else 1.0
+    return np.asarray(np.minimum(teeth, _BRIGHT) - darkness * np.maximum(dark, _DARK), np.float64)
 
 
 def _contrasted(mean: Inside, levels: NDArray[np.float64]) -> Inside:
@@ -149,8 +159,8 @@ def _is_plainly_lit(skin: Colour) -> bool:
 
 
 def _inside(image: ImageU8, points: Points3, skin: Colour) -> Inside:
-    """What is between the lips, as shares of the skin's colour: [rows, columns, 3]."""
+    """What is between the lips, as shares of `paint_colour`: [rows, columns, 3]."""
     places = between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2) - np.float32(0.5)
     seen = cv2.remap(image, places, np.empty(0, np.float32), cv2.INTER_LINEAR)
-    shares = seen.astype(np.float32) / np.maximum(skin, 1)
+    shares = seen.astype(np.float32) / np.maximum(paint_colour(skin), 1)
     return np.asarray(np.minimum(shares, _MOST_SHARE), np.float32)

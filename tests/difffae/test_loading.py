@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from difffae import loading
 from difffae.checkpoint import LEDGER_NAME, WeightsError, sha256
@@ -134,6 +135,15 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 def test_weights_of_another_network_are_refused(folder: Path) -> None:
     shutil.copyfile(folder / "encoder.safetensors", folder / "decoder.safetensors")
     with pytest.raises(WeightsError, match="does not fit Decoder"):
+        load_pipeline(folder, runtime="eager")
+
+
+def test_mouths_that_another_version_learned_are_refused(folder: Path) -> None:
+    path = folder / "head_model.safetensors"
+    tensors = load_file(path)
+    tensors["mouth_interior"] = tensors["mouth_interior"][:, :3]
+    save_file(tensors, path)
+    with pytest.raises(WeightsError, match=r"the mouths of .*head_model.* learn them anew"):
         load_pipeline(folder, runtime="eager")
 
 

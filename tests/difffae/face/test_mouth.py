@@ -41,6 +41,16 @@ def moved(head_model: FaceMeshModel, before: float, after: float) -> Mouth:
     return mouth(*faces, (SCALE, SCALE), plain_interior())
 
 
+def widened(points: Points, width: float) -> Points:
+    """The same with the corners of the mouth so far apart [head units]."""
+    corners = points[[UPPER_LIP[0], UPPER_LIP[-1]]]
+    middle = corners.mean(0)
+    share = np.float32(width * SCALE / np.linalg.norm(corners[1] - corners[0]))
+    wider = points.copy()
+    wider[[UPPER_LIP[0], UPPER_LIP[-1]]] = middle + share * (corners - middle)
+    return wider
+
+
 def middle_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of the column in the middle, from the upper lip down."""
     return values.reshape(*MOUTH_SHAPE, -1)[:, MOUTH_SHAPE[1] // 2]
@@ -118,13 +128,8 @@ def test_the_inside_is_that_of_mouths_open_as_far_and_as_wide(head_model: FaceMe
     interior = np.zeros_like(plain_interior())
     interior[:] = np.arange(len(MOUTH_GAPS), dtype=np.float32)[:, None, None, None, None]
     interior[..., 1] = np.arange(len(MOUTH_WIDTHS), dtype=np.float32)[:, None, None]
-    faces = [opened(head_model, gap) for gap in (0.0, (MOUTH_GAPS[3] + MOUTH_GAPS[4]) / 2)]
-    for face in faces:
-        corners = face[[UPPER_LIP[0], UPPER_LIP[-1]]]
-        wanted = (corners[1] - corners[0]) * np.float32(
-            MOUTH_WIDTHS[1] * SCALE / np.linalg.norm(corners[1] - corners[0])
-        )
-        face[[UPPER_LIP[0], UPPER_LIP[-1]]] = corners.mean(0) + np.stack([-wanted, wanted]) / 2
+    gaps = 0.0, (MOUTH_GAPS[3] + MOUTH_GAPS[4]) / 2
+    faces = [widened(opened(head_model, gap), MOUTH_WIDTHS[1]) for gap in gaps]
     painted = mouth(*faces, (SCALE, SCALE), interior).paint
     np.testing.assert_allclose(painted[:, 1], 3.5, atol=0.06)
     np.testing.assert_allclose(painted[:, 2], 1, atol=0.01)
@@ -155,6 +160,18 @@ def test_a_mouth_is_dark_behind_teeth_that_keep_their_light(head_model: FaceMesh
     np.testing.assert_allclose(shown[0.9], 0.9, rtol=1e-5)
     assert 0.6 * 0.6 < shown[0.6].mean() < 0.6 * 0.9
     assert shown[0.3].mean() < 0.3 * 0.6
+
+
+@pytest.mark.parametrize(("gap", "width"), [(0.14, 0.75), (0.45, 1.1), (0.14, 1.1)])
+def test_a_smile_is_not_dark_behind_its_teeth_a_laugh_is(
+    head_model: FaceMeshModel, gap: float, width: float
+) -> None:
+    faces = opened(head_model, 0.0), widened(opened(head_model, gap), width)
+    grey = mouth(*faces, (SCALE, SCALE), np.full_like(plain_interior(), 0.5)).paint[:, 1:].mean()
+    if (gap, width) == (0.14, 1.1):
+        assert grey == pytest.approx(0.5, abs=0.01)
+    else:
+        assert grey < 0.4
 
 
 def test_lips_that_passed_through_one_another_meet(head_model: FaceMeshModel) -> None:

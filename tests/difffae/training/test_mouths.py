@@ -7,7 +7,7 @@ import pytest
 
 from difffae.data.shards import ShardContents, ShardReader, encode_jpeg, write_shard
 from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, FaceMeshModel
-from difffae.face.mouth import MOUTH_GAPS, MOUTH_SHAPE, MOUTH_WIDTHS
+from difffae.face.mouth import MOUTH_GAPS, MOUTH_SHAPE, MOUTH_WIDTHS, tint
 from difffae.training.mouths import learn_mouth
 from face_media import load_head_model
 
@@ -97,6 +97,47 @@ def test_teeth_that_end_at_different_heights_are_not_averaged_to_grey(
     assert column[1] > 0.9
     assert column[6:].max() < 0.2
     assert ((column > 0.3) & (column < 0.8)).sum() <= 2
+
+
+def wide(points: np.ndarray, width: float) -> np.ndarray:
+    """The same with lips from corner to corner so wide [head units]."""
+    lips = [*UPPER_LIP, *LOWER_LIP[1:-1]]
+    left, right = points[[UPPER_LIP[0], UPPER_LIP[-1]], 0]
+    points[lips, 0] = (left + right) / 2 + width * SCALE / (right - left) * (
+        points[lips, 0] - (left + right) / 2
+    )
+    return points
+
+
+def test_lips_a_little_apart_show_teeth_if_they_smile_and_none_if_they_speak(
+    tmp_path: Path, head_model: FaceMeshModel
+) -> None:
+    pictures = []
+    for width in (0.7, 1.12):
+        points = wide(speaking(head_model, 0.1), width)
+        slit = slice(int(points[13, 1]) - 3, int(points[14, 1]) + 4)
+        left, right = points[[UPPER_LIP[0], UPPER_LIP[-1]], 0].astype(int)
+        for teeth in (30, 190):
+            image = np.full((SIDE, SIDE, 3), SKIN, np.uint8)
+            image[slit] = 20
+            image[slit, left + 5 : right - 4] = teeth
+            pictures.append((points, image))
+    learned = learn_mouth(written(tmp_path / "slits", pictures), head_model)
+    spoken, smiled = learned[1, [0, -1], 3:-3, 6:15].mean((1, 2, 3))
+    assert spoken < 0.3
+    assert smiled > 0.8
+
+
+@pytest.mark.parametrize("skin", [(210, 160, 150), (110, 70, 55), (200, 165, 125)])
+def test_teeth_are_shown_as_white_as_they_were_beside_the_same_skin(
+    tmp_path: Path, head_model: FaceMeshModel, skin: tuple[int, int, int]
+) -> None:
+    points, teeth = speaking(head_model, 0.5), np.array([105, 100, 85])
+    image = np.full((SIDE, SIDE, 3), skin, np.uint8)
+    image[int(points[13, 1]) - 3 : int(points[14, 1]) + 4] = teeth
+    learned = learn_mouth(written(tmp_path / "skin", [(points, image)]), head_model)
+    shown = learned[5, 1, 6, MOUTH_SHAPE[1] // 2] @ tint(np.float32(skin)).T
+    np.testing.assert_allclose(shown, teeth, atol=8)
 
 
 def test_closed_mouths_alone_are_refused(tmp_path: Path, head_model: FaceMeshModel) -> None:
