@@ -47,7 +47,7 @@ _SMILING = (
     0.9,
     1.05,
 )  # a mouth's width that may show what is behind teeth .. that shows teeth alone
-_LAUGHING = (0.16, 0.32)  # an opening of so wide a mouth, that shows teeth .. what is behind them
+_LAUGHING = (0.24, 0.36)  # an opening of so wide a mouth, that shows teeth .. what is behind them
 _DARKNESS = 0.46  # of an inside of which nothing is known, before it is shown deeper
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
 _HEIGHTS = np.linspace(0, 1, MOUTH_SHAPE[0], dtype=np.float32)
