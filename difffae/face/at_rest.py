@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from difffae.arrays import Lighting, Normals, Points3
+from difffae.face.eyes import USUAL_WHITE, White, seen_white
 from difffae.face.facemesh import EYE_RINGS, FaceMeshModel
 from difffae.face.layers import Layers
 from difffae.face.lids import SkinBeside, lid_colours, skin_beside
@@ -28,6 +29,7 @@ class AtRest:
         normals, shading: of them.
         inset, hides: of them, see `difffae.face.mirroring`.
         skin: beside each eye, see `difffae.face.lids`.
+        white: of its eyes, see `difffae.face.eyes`.
     """
 
     source: FittedFace
@@ -38,6 +40,7 @@ class AtRest:
     inset: Insets
     hides: Shares
     skin: tuple[SkinBeside, SkinBeside]
+    white: White
 
 
 def look_at(
@@ -65,6 +68,8 @@ def look_at(
     for eye, ring in enumerate(EYE_RINGS):
         if hides[list(ring)].mean() > _HIDDEN_EYE:
             beside[eye] = beside[1 - eye]
+    usual = layers.tint @ USUAL_WHITE
+    white = seen_white(layers.portrait, points, source.parameters.scale, usual)
     return AtRest(
         source=source,
         lighting=lighting,
@@ -74,4 +79,5 @@ def look_at(
         inset=inset(points, source.parameters, skin, rasterize),
         hides=hides,
         skin=(beside[0] @ to_shares, beside[1] @ to_shares),
+        white=white @ to_shares,
     )

@@ -27,7 +27,7 @@ from difffae.arrays import (
 from difffae.face.at_rest import AtRest, look_at
 from difffae.face.dense_motion import DenseMotion
 from difffae.face.eyelids import meet, unfolded
-from difffae.face.eyes import between_lids, eye_columns, eyes
+from difffae.face.eyes import NUM_EYE_POINTS, Eyes, between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
     FACE_OVAL,
     NUM_IRIS_POINTS,
@@ -174,7 +174,7 @@ class Renderer:
         back = turned_back(source.parameters, target)
         if back > 0:
             texture[:NUM_MESH_POINTS, :2] += np.float32(back) * rest.inset
-        turned = eyes(before, after, texture, target.scale)
+        turned = eyes(before, after, texture, scales, rest.white)
         inner = mouth(before, after, scales, self._interior)
         shades = self._model.lid_shades
         closing = None if shades is None else lids(before, after, scales, shades, rest.skin)
@@ -191,7 +191,7 @@ class Renderer:
             ),
             face_weight=_feather(covered),
             inside_mask=inside,
-            paint=self._painted(fragments, inner, closing),
+            paint=self._painted(fragments, (turned, inner), closing),
             relight=interpolate(fragments, self._all, _everywhere(ratio), empty=1),
             head_relight=around,
             mirror_image=self._mirror_image(rest, target, (after, normals), fragments, back)
@@ -216,7 +216,7 @@ class Renderer:
         before = before[counterparts]
         scales = (source.scale, target.scale)
         texture = unfolded(before, after, scales)
-        turned = eyes(before, after, texture, target.scale)
+        turned = eyes(before, after, texture, scales, rest.white)
         inner = mouth(before, after, scales, self._interior)
         read = np.concatenate([texture[:, :2], before[border, :2], turned.read, inner.read]) - 0.5
         shares = np.zeros((len(after), 1), np.float32)
@@ -246,11 +246,18 @@ class Renderer:
             kept = self._kept = look_at(source, layers, lighting, self._model, self._rasterize)
         return kept
 
-    def _painted(self, fragments: Fragments, inner: Mouth, closing: Lids | None) -> PaintF32:
-        """What is painted: lids that close, and between the lips, there with a soft edge."""
+    def _painted(
+        self, fragments: Fragments, inner: tuple[Eyes, Mouth], closing: Lids | None
+    ) -> PaintF32:
+        """What is painted: lids that close, and softly what is between the lips and the lids."""
+        turned, opened = inner
         values = np.zeros((self._first_inner + NUM_MOUTH_POINTS, 4), np.float32)
-        values[self._first_inner :] = inner.paint
-        inside = fragments.pix_to_face >= self._num_seen
+        values[self._first_inner :] = opened.paint
+        first = self._num_seen
+        if turned.paint is not None:
+            values[self._first_inner - NUM_EYE_POINTS : self._first_inner] = turned.paint
+            first = self._num_outer
+        inside = fragments.pix_to_face >= first
         paint = np.zeros((self._size, self._size, 4), np.float32)
         part = _part_around(inside, _MOUTH_BLUR_PX)
         if part is not None:
