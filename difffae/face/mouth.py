@@ -43,10 +43,8 @@ _OWN_TONE = 0.3  # of what makes skin darker than that is its tone, not its ligh
 _USUAL_CAST = np.array([1.22, 0.93, 0.78], np.float32)  # their red, green and blue over luma
 _OWN_CAST = 0.5  # likewise of what makes its colour another
 _LIT = 0.72  # of an inside, as a share of the skin's luma: what is so bright is a tooth
-_SMILING = (
-    0.9,
-    1.05,
-)  # a mouth's width that may show what is behind teeth .. that shows teeth alone
+_DEEPEST = 0.5  # of its light, that is left to what is darkest
+_SMILING = (0.85, 1.0)  # a width that may show what is behind teeth .. that shows teeth alone
 _LAUGHING = (0.24, 0.36)  # an opening of so wide a mouth, that shows teeth .. what is behind them
 _DARKNESS = 0.46  # of an inside of which nothing is known, before it is shown deeper
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
@@ -298,7 +296,7 @@ def _deepened(inside: Inside, gap: float, width: float) -> Inside:
 
     Insides are learned from talk before cameras: lit from the front, and with lifted blacks.
     """
-    shade = np.minimum(inside / _LIT, 1)
+    shade = np.clip(inside / _LIT, _DEEPEST, 1)
     smile = _ramp(width, _SMILING) * (1 - _ramp(gap, _LAUGHING))
     return np.asarray(inside * (shade + smile * (1 - shade)), np.float32)
 

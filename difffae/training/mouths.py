@@ -34,10 +34,10 @@ _TEETH, _CAVITY = (0.02, 0.09), 0.16  # where they are, below the upper lip [hea
 _TEETH_COLUMNS, _CORNERS = 0.6, 0.8  # from the middle, as shares of half the width
 _SMILING_COLUMNS, _SMILING_CORNERS = 0.8, 0.92  # likewise, of smiles
 _SMALL_GAP, _LARGE_GAP = 0.12, 0.2  # open too little to show teeth .. enough to show what is behind
-_WIDE_GAP = 0.3  # from which on more is to be seen behind the teeth than of them
-_DARKNESS = 1.5  # how much it tells there that this is dark, for 1 of the teeth
 _SMILING_GAP = 0.07  # of a smile, likewise too little to show teeth
 _SMILING_WIDTH = 0.95  # between the corners of a mouth that smiles [head units]
+_LAUGHING_GAP = 0.4  # of a mouth that is too far open to smile
+_LAUGHING_WIDTH = 0.98  # of the widest such mouths that there are enough of [head units]
 _CONTRAST = 0.7  # of what a mean's contrast lacks, that is given back
 _LEAST_LUMA = 40.0  # of skin that shares are taken of
 _MOST_CAST = 0.3  # of its colour, by which it differs from usual skin: logarithm of a channel
@@ -94,11 +94,14 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
 
 def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: float) -> Inside:
     """The inside of mouths open so far and so wide."""
+    smiles = width > _SMILING_WIDTH and gap < _LAUGHING_GAP
+    if gap > _LAUGHING_GAP:
+        width = min(width, _LAUGHING_WIDTH)
     near = fair * _near(sizes, gap, width)
     nearest = np.argsort(-near)[:_NEAREST]
     laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
     luma = laid @ LUMA
-    clear = _clearness(laid, luma, gap, smiles=width > _SMILING_WIDTH)
+    clear = _clearness(laid, luma, gap, smiles=smiles)
     weights = near[nearest] * np.exp(_CLEAR * (clear - clear.max()))
     weights /= weights.sum()
     levels = weights @ np.sort(luma.reshape(len(luma), -1))
@@ -127,8 +130,7 @@ def _clearness(mouths: Insides, luma: Lumas, gap: float, *, smiles: bool) -> Wei
     teeth = white[:, rows][:, :, middle].mean((1, 2))
     hidden = gap <= _LARGE_GAP
     dark = (luma[:, :, ~inner] if hidden else luma[:, below > _CAVITY][:, :, inner]).mean((1, 2))
-    darkness = _DARKNESS if gap > _WIDE_GAP else 1.0
-    return np.asarray(np.minimum(teeth, _BRIGHT) - darkness * np.maximum(dark, _DARK), np.float64)
+    return np.asarray(np.minimum(teeth, _BRIGHT) - np.maximum(dark, _DARK), np.float64)
 
 
 def _contrasted(mean: Inside, levels: NDArray[np.float64]) -> Inside:
