@@ -9,13 +9,12 @@ more of the white, which is painted where the portrait hides it.
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points2, Points3, Triangles
-from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS
+from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS, colours_at
 
 _LIDS = 9  # points of each lid, from corner to corner
 LID_COLUMNS = 17  # one more between any two points of a lid
@@ -124,8 +123,7 @@ def seen_white(image: ImageU8, points: Points3, scale: float, usual: White) -> W
         scale: pixels per head unit.
         usual: of eyes beside such skin.
     """
-    places = between_lids(points)[None, :, :2] - np.float32(0.5)
-    seen = cv2.remap(image, places, np.empty(0, np.float32), cv2.INTER_LINEAR)[0]
+    seen = colours_at(image, between_lids(points)[None, :, :2])[0]
     both = [_Moved(points, points, (scale, scale), eye) for eye in range(len(_UPPER))]
     white = seen[np.concatenate([each.shows_white().ravel() for each in both])]
     if len(white) < _LEAST_SEEN:
@@ -135,7 +133,7 @@ def seen_white(image: ImageU8, points: Points3, scale: float, usual: White) -> W
 
 
 class _Moved:
-    """An eye before and after, its columns from corner to corner, all in the portrait's pixels.
+    """An eye before and after, its columns from corner to corner, all in head units.
 
     Attributes:
         unseen: how much of each point is white that the portrait hides.
@@ -145,32 +143,27 @@ class _Moved:
         self, before: Points3, after: Points3, scales: tuple[float, float], eye: int
     ) -> None:
         was, now = (_opening(points[:, :2], eye) for points in (before, after))
-        self._eye, self._lids, self._scale = eye, before[:, :2], scales[0]
+        self._eye, self._lids = eye, before[:, :2]
         self._column = _turned_columns(was, now)
-        rate = scales[0] / max(scales[1], 1e-6)
-        at = LID_SPREAD @ now.columns
-        self._aside = (at - now.iris) / _IRIS_RADIUS
-        self._radius = _IRIS_HEIGHT * scales[0]
-        gap_was, level_was = was.heights(self._column)
-        gap_now, level_now = (rate * each for each in now.heights(_AT))
-        self._gap, self._below = gap_was, _HEIGHTS * gap_now
+        self._aside = (LID_SPREAD @ now.columns - now.iris) / _IRIS_RADIUS
+        self._gap, level_was = (each / scales[0] for each in was.heights(self._column))
+        gap_now, level_now = (each / scales[1] for each in now.heights(_AT))
+        self._below = _HEIGHTS * gap_now
         self._above = gap_now - self._below
         self._off = self._below - level_now
         self._place = level_was + self._off
-        most = _MOST_LASHES * np.minimum(gap_was, gap_now)
-        self._lashes = [np.minimum(each * scales[0], most) for each in _LASHES]
-        self._shaded = [each * scales[0] for each in _SHADED]
-        self._soft = _SOFT * scales[0]
+        most = _MOST_LASHES * np.minimum(self._gap, gap_now)
+        self._lashes = [np.minimum(each, most) for each in _LASHES]
         self.unseen = self._hidden()
 
     def _white(self) -> Grid:
         """1 beside the iris, 0 on it."""
-        away = np.hypot(self._aside[:, None], self._off / self._radius)
+        away = np.hypot(self._aside[:, None], self._off / _IRIS_HEIGHT)
         return np.asarray(np.clip((away - _WHITE[0]) / (_WHITE[1] - _WHITE[0]), 0, 1), np.float32)
 
     def _hidden(self) -> Grid:
         upper, lower = self._lashes
-        over, under = self._shaded
+        over, under = _SHADED
         missing = np.maximum(
             np.minimum(over, self._below) - self._place,
             np.minimum(under, self._above) - (self._gap - self._place),
@@ -178,18 +171,18 @@ class _Moved:
         if missing.max() <= 0:
             return np.zeros_like(missing, np.float32)
         inside = np.minimum(self._below - upper, self._above - lower)
-        share = np.clip(missing / self._soft, 0, 1) * np.clip(inside / self._soft, 0, 1)
+        share = np.clip(missing / _SOFT, 0, 1) * np.clip(inside / _SOFT, 0, 1)
         return np.asarray(share * self._white(), np.float32)
 
     def shows_white(self) -> NDArray[np.bool_]:
         """Where there is white that no lid shades."""
-        over, under = (each * self._scale for each in _CLEAR)
+        over, under = _CLEAR
         clear = (self._below > over) & (self._above > under)
         return np.asarray(clear & (self._white() == 1), bool)
 
     def light(self) -> Grid:
         """How much of the light is left under the upper lid."""
-        fallen = np.clip(self._below / (3 * self._shaded[0]), 0, 1)
+        fallen = np.clip(self._below / (3 * _SHADED[0]), 0, 1)
         return np.asarray(_SHADE + (1 - _SHADE) * fallen, np.float32)
 
     def read(self, texture: Points3) -> Read:
@@ -198,14 +191,14 @@ class _Moved:
         place = np.clip(self._place, upper, self._gap - lower)
         place = np.where(self._below < upper, self._below, place)
         place = np.where(self._above < lower, self._gap - self._above, place)
-        share = np.clip(place / np.maximum(self._gap, 1e-3), 0, 1)[..., None]
+        share = (place / self._gap)[..., None]
         lids = [_along(self._lids[each[self._eye]], self._column) for each in (_UPPER, _LOWER)]
         read = lids[0][:, None] + share * (lids[1] - lids[0])[:, None]
         for each, lid, lashes, near in zip(
             (_UPPER, _LOWER), lids, self._lashes, (self._below, self._above), strict=True
         ):
             shift = _along(texture[each[self._eye], :2], self._column) - lid
-            read += np.clip(1 - near / np.maximum(lashes, 1e-3), 0, 1)[..., None] * shift[:, None]
+            read += np.clip(1 - near / lashes, 0, 1)[..., None] * shift[:, None]
         return np.asarray(read.reshape(-1, 2), np.float32)
 
 

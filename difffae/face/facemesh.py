@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from jaxtyping import Float32
 from numpy.typing import NDArray
 
-from difffae.arrays import Mesh3, Points3
+from difffae.arrays import ImageU8, Mesh3, Points3
 from difffae.face.morphable import EyeOpenings, FittedFace
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
 
@@ -227,6 +228,15 @@ class FaceMeshModel:
             offset = np.array([gaze[2 * eye], gaze[2 * eye + 1], 0], np.float32)
             irises[5 * eye : 5 * eye + 5] = middle + offset
         return np.concatenate([skin, irises])
+
+
+def colours_at(
+    image: ImageU8, places: Float32[NDArray[np.float32], "rows columns 2"]
+) -> Float32[NDArray[np.float32], "rows columns 3"]:
+    """What a picture shows at places that count from its edge, as the mesh's points do [px]."""
+    no_map = np.empty(0, np.float32)  # the first holds both x and y
+    seen = cv2.remap(image, places - np.float32(0.5), no_map, cv2.INTER_LINEAR)
+    return np.asarray(seen, np.float32)
 
 
 def vertical(points: Points3) -> Float32[NDArray[np.float32], " 2"]:

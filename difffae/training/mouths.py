@@ -1,13 +1,19 @@
 """Learn the inside of open mouths: tracked pictures in, `MouthInterior` out."""
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points3
 from difffae.data.shards import ShardReader
-from difffae.face.facemesh import NUM_MESH_POINTS, UPPER_LIP, FaceMeshModel, MouthInterior, align
+from difffae.face.facemesh import (
+    NUM_MESH_POINTS,
+    UPPER_LIP,
+    FaceMeshModel,
+    MouthInterior,
+    align,
+    colours_at,
+)
 from difffae.face.mouth import (
     LUMA,
     MIDDLE,
@@ -94,9 +100,9 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
 
 def _node(insides: Insides, sizes: Sizes, fair: Weights, gap: float, width: float) -> Inside:
     """The inside of mouths open so far and so wide."""
-    smiles = width > _SMILING_WIDTH and gap < _LAUGHING_GAP
-    if gap > _LAUGHING_GAP:
-        width = min(width, _LAUGHING_WIDTH)
+    laughs = gap > _LAUGHING_GAP
+    smiles = width > _SMILING_WIDTH and not laughs
+    width = min(width, _LAUGHING_WIDTH) if laughs else width
     near = fair * _near(sizes, gap, width)
     nearest = np.argsort(-near)[:_NEAREST]
     laid = np.stack([hung(insides[n], sizes[n, 0], gap) for n in nearest])
@@ -162,7 +168,6 @@ def _is_plainly_lit(skin: Colour) -> bool:
 
 def _inside(image: ImageU8, points: Points3, skin: Colour) -> Inside:
     """What is between the lips, as shares of `paint_colour`: [rows, columns, 3]."""
-    places = between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2) - np.float32(0.5)
-    seen = cv2.remap(image, places, np.empty(0, np.float32), cv2.INTER_LINEAR)
-    shares = seen.astype(np.float32) / np.maximum(paint_colour(skin), 1)
+    seen = colours_at(image, between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2))
+    shares = seen / np.maximum(paint_colour(skin), 1)
     return np.asarray(np.minimum(shares, _MOST_SHARE), np.float32)

@@ -162,16 +162,15 @@ def test_a_mouth_is_dark_behind_teeth_that_keep_their_light(head_model: FaceMesh
     assert shown[0.3].mean() < 0.3 * 0.6
 
 
-@pytest.mark.parametrize(("gap", "width"), [(0.14, 0.75), (0.45, 1.1), (0.14, 1.1)])
-def test_a_smile_is_not_dark_behind_its_teeth_a_laugh_is(
-    head_model: FaceMeshModel, gap: float, width: float
-) -> None:
-    faces = opened(head_model, 0.0), widened(opened(head_model, gap), width)
-    grey = mouth(*faces, (SCALE, SCALE), np.full_like(plain_interior(), 0.5)).paint[:, 1:].mean()
-    if (gap, width) == (0.14, 1.1):
-        assert grey == pytest.approx(0.5, abs=0.01)
-    else:
-        assert grey < 0.4
+def test_a_smile_is_not_dark_behind_its_teeth_a_laugh_is(head_model: FaceMeshModel) -> None:
+    def shown(gap: float, width: float) -> float:
+        faces = opened(head_model, 0.0), widened(opened(head_model, gap), width)
+        grey = np.full_like(plain_interior(), 0.5)
+        return float(mouth(*faces, (SCALE, SCALE), grey).paint[:, 1:].mean())
+
+    assert shown(0.14, 1.1) == pytest.approx(0.5, abs=0.01)
+    assert shown(0.14, 0.75) < 0.4
+    assert shown(0.45, 1.1) < 0.4
 
 
 def test_lips_that_passed_through_one_another_meet(head_model: FaceMeshModel) -> None:
