@@ -21,7 +21,7 @@ class DelayedAudio(MediaStreamTrack):
     Args:
         delay_s: called for how long, at every frame; never more than two seconds count.
         clock: `time.monotonic`, or another in tests.
-        taps: told every frame that leaves.
+        taps: told every frame that leaves, and asked whether it is to go back too.
 
     Attributes:
         num_dropped: frames overwritten because nobody fetched them.
@@ -62,7 +62,7 @@ class DelayedAudio(MediaStreamTrack):
             return
 
     async def recv(self) -> AudioFrame:
-        """The oldest frame, once it is due.
+        """The oldest frame, once it is due; none while no sound is to go back.
 
         Raises:
             MediaStreamError: the track was stopped.
@@ -79,7 +79,8 @@ class DelayedAudio(MediaStreamTrack):
                 continue
             self._queued.popleft()
             self._taps.hear(frame)
-            return frame
+            if self._taps.is_sound_returned:
+                return frame
         raise MediaStreamError
 
     def stop(self) -> None:

@@ -11,7 +11,12 @@ from streamer.live import ReferenceAction
 MessageId = int | str | None
 RecordingView = Literal["edited", "side_by_side"]
 MAX_ID_LENGTH = 64
-TYPES = ("set", "reference", "portrait", "recording", "ping")
+_ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "reference": get_args(ReferenceAction),
+    "recording": ("start", "stop"),
+    "sound": ("on", "off"),
+}
+TYPES = ("set", "reference", "portrait", "recording", "sound", "ping")
 
 
 class MessageError(StreamerError):
@@ -59,13 +64,20 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sound:
+    """Whether the client's sound goes back to it; recordings and viewers have it all the same."""
+
+    action: Literal["on", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ping:
     """Answered at once; the time comes back as it was."""
 
     time: float
 
 
-Content = Set | Reference | UsePortrait | Record | Ping
+Content = Set | Reference | UsePortrait | Record | Sound | Ping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +156,12 @@ def _content(kind: str, values: dict[str, Any], identifier: MessageId) -> Conten
         is_good = is_number and -(2**53) < values["time"] < 2**53
         return Ping(time=take("time", "a number", is_good))
     view = _view(values, identifier) if kind == "recording" else "edited"
-    action = values.get("action")
-    actions = get_args(ReferenceAction) if kind == "reference" else ("start", "stop")
+    action, actions = values.get("action"), _ACTIONS[kind]
     is_good = isinstance(action, str) and action in actions
     chosen = take("action", f"one of {', '.join(actions)}", is_good)
-    return Reference(action=chosen) if kind == "reference" else Record(action=chosen, view=view)
+    if kind == "reference":
+        return Reference(action=chosen)
+    return Sound(action=chosen) if kind == "sound" else Record(action=chosen, view=view)
 
 
 def _view(values: dict[str, Any], identifier: MessageId) -> RecordingView:

@@ -14,6 +14,17 @@ SessionState = Literal[
     "connecting", "warming", "ready", "streaming", "face_lost", "several_faces", "recovering",
     "closed",
 ]  # fmt: skip
+STATE_SENTENCES: Mapping[SessionState, str] = {
+    "connecting": "connecting",
+    "warming": "connected; the first picture is being made",
+    "ready": "ready",
+    "streaming": "the portrait follows your face",
+    "face_lost": "your face is not seen; look at the camera in good light",
+    "several_faces": "several faces are seen; the portrait follows the one seen first",
+    "recovering": "the model is starting again; this takes a few seconds",
+    "closed": "the session has ended",
+}
+"""What a person is told of a state where there is nothing more to say."""
 
 
 @dataclass(frozen=True, kw_only=True)

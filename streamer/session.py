@@ -18,11 +18,13 @@ from streamer.messages import (
     Record,
     Reference,
     Set,
+    Sound,
     UsePortrait,
     read_message,
 )
 from streamer.offers import MAX_CANDIDATES, ufrags
 from streamer.peering import (
+    STATE_SENTENCES,
     Peer,
     PeerFactory,
     PeerRequest,
@@ -46,16 +48,6 @@ _CODES: tuple[tuple[type[StreamerError], str], ...] = (
     (PortraitError, "bad_portrait"),
     (ComputeLostError, "recovering"),
 )
-_SENTENCES: dict[SessionState, str] = {
-    "connecting": "connecting",
-    "warming": "connected; the first picture is being made",
-    "ready": "ready",
-    "streaming": "the portrait follows your face",
-    "face_lost": "your face is not seen; look at the camera in good light",
-    "several_faces": "several faces are seen; the portrait follows the one seen first",
-    "recovering": "the model is starting again; this takes a few seconds",
-    "closed": "the session has ended",
-}
 
 
 class RestartError(StreamerError):
@@ -112,7 +104,7 @@ class Session:
         self.identifier = identifier
         self.watch_key = watch_key
         self.state: SessionState = "connecting"
-        self.message = _SENTENCES["connecting"]
+        self.message = STATE_SENTENCES["connecting"]
         self.offer = ""
         self._num_candidates = 0
         self._services = services
@@ -198,7 +190,7 @@ class Session:
         """Pass on a change of the connection's state."""
         if self.state == "closed":
             return
-        self.state, self.message = state, message or _SENTENCES[state]
+        self.state, self.message = state, message or STATE_SENTENCES[state]
         self._tell_state()
         if state == "closed":
             self._services.on_closed(self.identifier)
@@ -293,6 +285,8 @@ class Session:
             await self._swap(content.portrait)
         elif isinstance(content, Record):
             return await self._record(content)
+        elif isinstance(content, Sound):
+            self.taps.is_sound_returned = content.action == "on"
         elif isinstance(content, Ping):
             return {"time": content.time}
         return {}

@@ -1,4 +1,4 @@
-"""Who else sees what a session shows: recordings and viewers; costs nothing without any."""
+"""Who sees and hears what a session shows: recordings, viewers; costs nothing without any."""
 
 import logging
 import time
@@ -54,12 +54,14 @@ class Taps:
 
     Attributes:
         has_sound: whether any sound has come so far.
+        is_sound_returned: whether sound goes back to its own speaker too, besides to watchers.
         is_over: whether the session has ended.
     """
 
     def __init__(self) -> None:
         self._watchers: tuple[Watcher, ...] = ()
         self.has_sound = False
+        self.is_sound_returned = True
         self.is_over = False
 
     @property

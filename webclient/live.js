@@ -128,6 +128,7 @@ export class Live {
     session.addEventListener("phase", ({ detail }) => this.#phase(detail));
     session.addEventListener("open", () => {
       this.#controls.resend();
+      this.#sendSound();
       this.#sendPortrait();
       this.#askState(session);
     });
@@ -274,6 +275,11 @@ export class Live {
     this.#ask("portrait", { portrait });
   }
 
+  /** One's own voice comes back only while somebody listens; a server that cannot spare it sends it. */
+  #sendSound() {
+    this.#request("sound", { action: get("remote").muted ? "off" : "on" }).catch(() => undefined);
+  }
+
   #choosePortrait() {
     this.refresh();
     this.guide();
@@ -313,6 +319,7 @@ export class Live {
       const remote = get("remote");
       remote.muted = !remote.muted;
       get("sound").setAttribute("aria-pressed", !remote.muted);
+      this.#sendSound();
     });
     get("toggle-own").addEventListener("click", () => {
       const isShown = get("toggle-own").getAttribute("aria-pressed") !== "true";

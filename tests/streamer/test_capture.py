@@ -14,6 +14,8 @@ from av import AudioFrame, VideoFrame
 from painted_media import CAMERA_COLOUR, StubStream, number_in, painted, until, video_frame
 from streamer.capture import Capture, CaptureClock, CaptureSettings, to_picture
 from streamer.delayed_audio import DelayedAudio
+from streamer.live import TimedFrame
+from streamer.taps import ShownPicture, Taps
 
 
 class Played(MediaStreamTrack):
@@ -205,6 +207,40 @@ def test_sound_leaves_as_late_as_it_is_told_and_in_order() -> None:
         assert await asyncio.wait_for(getting, 5) is sent[0]
         delay[0] = 0.1
         assert await asyncio.wait_for(audio.recv(), 5) is sent[1]
+
+    asyncio.run(scene())
+
+
+def test_sound_that_is_not_to_go_back_goes_to_watchers_alone() -> None:
+    class Listener:
+        def __init__(self) -> None:
+            self.heard: list[AudioFrame] = []
+
+        def see(self, shown: ShownPicture) -> None: ...
+
+        def hear(self, frame: AudioFrame, time_s: float) -> None:
+            self.heard.append(frame)
+
+        def film(self, frame: TimedFrame) -> None: ...
+
+        def end(self) -> None: ...
+
+    async def scene() -> None:
+        taps, listener = Taps(), Listener()
+        taps.add(listener)
+        audio = DelayedAudio(lambda: 0.0, taps=taps)
+        first, second, third = (AudioFrame(samples=960) for _ in range(3))
+        taps.is_sound_returned = False
+        getting = asyncio.ensure_future(audio.recv())
+        audio.put(first)
+        audio.put(second)
+        await until(lambda: len(listener.heard) == 2)
+        assert not getting.done()
+        taps.is_sound_returned = True
+        audio.put(third)
+        assert await asyncio.wait_for(getting, 5) is third
+        assert listener.heard == [first, second, third]
+        assert audio.num_dropped == 0
 
     asyncio.run(scene())
 

@@ -117,6 +117,22 @@ def test_recording_starts_and_stops_once(tmp_path: Path) -> None:
     run(scene, tmp_path, FakeRecorder())
 
 
+def test_sound_is_sent_back_until_it_is_said_that_nobody_listens(tmp_path: Path) -> None:
+    async def scene(stage: Stage, peer: FakePeer, stream: FakeStream) -> None:
+        assert peer.taps.is_sound_returned
+        for action, is_returned in (("off", False), ("off", False), ("on", True)):
+            answer = await tell(peer, {"id": 1, "type": "sound", "action": action})
+            assert answer == {"id": 1, "type": "ack"}
+            assert peer.taps.is_sound_returned == is_returned
+        answer = await tell(peer, {"id": 2, "type": "sound", "action": "start"})
+        assert (answer["code"], answer["message"]) == (
+            "bad_message",
+            "a sound message has action, one of on, off, and no more",
+        )
+
+    run(scene, tmp_path)
+
+
 def test_without_a_recorder_recording_is_said_to_be_missing(tmp_path: Path) -> None:
     async def scene(stage: Stage, peer: FakePeer, stream: FakeStream) -> None:
         answer = await tell(peer, {"id": 1, "type": "recording", "action": "start"})
@@ -214,7 +230,7 @@ def hostile_value(chance: random.Random, depth: int = 0) -> object:
 
 def test_600_hostile_messages_get_a_typed_answer_each(tmp_path: Path) -> None:
     chance = random.Random(5)
-    kinds = ["set", "reference", "portrait", "recording", "ping", "", None, 7]
+    kinds = ["set", "reference", "portrait", "recording", "sound", "ping", "", None, 7]
     fields = ["controls", "action", "portrait", "time", "id", "more"]
 
     async def scene(stage: Stage, peer: FakePeer, stream: FakeStream) -> None:

@@ -1,6 +1,7 @@
 """What the tests of the page do with it."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from streamer.bench.browser import KEEP_PEERS, PATIENCE_S, Browser
@@ -35,9 +36,23 @@ def start_and_wait(page: Browser) -> None:
 
 def server_has(server: FakeServer, page: Browser, controls: dict[str, Any]) -> None:
     """Wait, as long as for the page, until the server got these controls."""
+    _wait(page, lambda: controls in controls_sent(server), f"the server never got {controls}")
+
+
+def server_was_told_of_sound(server: FakeServer, page: Browser, actions: list[str]) -> None:
+    """Wait until the server was told these of sound, in this order, and no others."""
+    requests = server.behaviour.requests
+    _wait(
+        page,
+        lambda: actions == [each["action"] for each in requests if each["type"] == "sound"],
+        f"the server was never told {actions} of sound",
+    )
+
+
+def _wait(page: Browser, is_so: Callable[[], bool], problem: str) -> None:
     until = time.monotonic() + PATIENCE_S
-    while controls not in controls_sent(server):
-        assert time.monotonic() < until, f"the server never got {controls}"
+    while not is_so():
+        assert time.monotonic() < until, problem
         page.script("return 0")
 
 

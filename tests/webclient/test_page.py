@@ -17,6 +17,7 @@ from webclient.page_steps import (
     MOVE_SLIDER,
     controls_sent,
     server_has,
+    server_was_told_of_sound,
     show,
     start,
     start_and_wait,
@@ -88,6 +89,17 @@ def test_the_camera_sends_no_more_than_the_server_can_use(
         page.wait(f"{encoding}.maxFramerate === {wanted}")
     first = page.script(NUM_DECODED)
     page.wait(f"(async () => {{ {NUM_DECODED} }})().then((now) => now > arguments[0] + 5)", first)
+
+
+def test_ones_own_sound_comes_back_only_while_it_is_played(
+    page: Browser, server: FakeServer
+) -> None:
+    start_and_wait(page)
+    for wanted in (["off"], ["off", "on"], ["off", "on", "off"]):
+        server_was_told_of_sound(server, page, wanted)
+        page.click("#sound")
+    server.cut()
+    server_was_told_of_sound(server, page, ["off", "on", "off", "on", "on"])
 
 
 def test_a_slider_sends_its_value_and_takes_it_back_on_the_servers_error(
