@@ -1,5 +1,6 @@
 """The whole of DiffFAE (paper figure 2): encode a source once, reenact it frame after frame."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -128,25 +129,27 @@ class Pipeline:
 
     def choose_reference(
         self, frames: Iterable[ImageU8], source: Source, controls: Controls
-    ) -> int:
-        """Index of the frame whose expression and pose are nearest the portrait's own.
+    ) -> ImageU8:
+        """The frame whose expression and pose are nearest the portrait's own, the first of equals.
 
         Raises:
             FaceNotFoundError: no frame shows a face.
         """
         del controls
-        best: tuple[float, int] | None = None
+        best: ImageU8 | None = None
+        least = math.inf
         points: Points3 | None = None
-        for index, frame in enumerate(frames):
+        for frame in frames:
             points = self._tracker.track(frame, points)
             if points is None:
                 continue
             driver = self.rig.read(Sighting(image=frame, points=points))
             far = distance(driver, source.face.fitted.parameters)
-            best = min(best, (far, index)) if best is not None else (far, index)
+            if best is None or far < least:
+                best, least = frame, far
         if best is None:
             raise FaceNotFoundError("no face in any of these frames: the driver must show one")
-        return best[1]
+        return best
 
     def set_reference(self, frame: ImageU8, source: Source, state: StreamState) -> StreamState:
         """Measure motion from this frame on.

@@ -182,7 +182,7 @@ class PipelineEngine:
             frames = list(live.recent)
             with driver_errors("the last seconds"):
                 best = self._reenactor.choose_reference(frames, source, live.controls)
-                live.state = self._reenactor.set_reference(frames[best], source, live.state)
+                live.state = self._reenactor.set_reference(best, source, live.state)
 
     def process(self, session: str, frame: TimedFrame) -> LiveResult:
         """See `LiveEngine.process`."""

@@ -35,7 +35,6 @@ from streamer.video_file import (
     VideoReader,
     check_driver,
     first_images,
-    read_frame,
 )
 
 if TYPE_CHECKING:
@@ -175,11 +174,9 @@ class _MovingDonor:
         self._path = given.path
         with driver_errors(f"the first {AUTO_REFERENCE_S} s of {given.path}", "use another video"):
             images = first_images(given.path)
-            index = self._model.choose_reference(images, source, self._controls)
-        reference = read_frame(given.path, index)
-        state = self._model.open_stream(source, self._controls)
-        with driver_errors(f"frame {index} of {given.path}", "use another video"):
-            self._state = self._model.set_reference(reference.image, source, state)
+            reference = self._model.choose_reference(images, source, self._controls)
+            state = self._model.open_stream(source, self._controls)
+            self._state = self._model.set_reference(reference, source, state)
 
     def __enter__(self) -> Self:
         self._reader = VideoReader(self._path)

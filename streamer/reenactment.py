@@ -325,20 +325,19 @@ def _painted(
 def _with_reference(
     inputs: _Inputs, engine: Engine, source: "Source", state: "StreamState"
 ) -> "StreamState":
-    job, frame = inputs.job, inputs.reference
+    job, frame, model = inputs.job, inputs.reference, engine.reenactor
     if job.reference == "auto":
+        images = first_images(job.driver)
         try:
             with driver_errors(f"the first {AUTO_REFERENCE_S} s of {job.driver}"):
-                index = engine.reenactor.choose_reference(
-                    first_images(job.driver), source, engine.controls
-                )
+                chosen = model.choose_reference(images, source, engine.controls)
+                return model.set_reference(chosen, source, state)
         except DriverError:
             return state
-        frame = read_frame(job.driver, index)
     if frame is None:
         return state
     with driver_errors(f"frame {frame.index} of {job.driver}"):
-        return engine.reenactor.set_reference(frame.image, source, state)
+        return model.set_reference(frame.image, source, state)
 
 
 def _check_any_face(job: Job, run: PartialRun) -> None:

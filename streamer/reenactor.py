@@ -37,8 +37,8 @@ class Reenactor(Protocol):
 
     def choose_reference(
         self, frames: Iterable[NDArray[np.uint8]], source: "Source", controls: "Controls"
-    ) -> int:
-        """Index of the frame nearest the portrait's own expression and pose."""
+    ) -> NDArray[np.uint8]:
+        """The frame nearest the portrait's own expression and pose."""
         ...
 
     def set_reference(

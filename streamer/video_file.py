@@ -40,6 +40,7 @@ _FREE_CLOCKS = frozenset({"mpegts", "mpeg"})
 """Containers whose time starts wherever the sender's clock stood."""
 
 AUTO_REFERENCE_S = 10
+_LOOK_EVERY_S = Fraction(12, 100)
 """How much of a driver is searched for a reference frame."""
 
 _Item = TypeVar("_Item")
@@ -113,23 +114,23 @@ class VideoReader:
     ) -> None:
         self._container.close()
 
-    def frames(self) -> Iterator[DriverFrame]:
-        """All frames in order of appearance; packets that cannot be decoded are counted."""
+    def frames(self, apart: Fraction = Fraction(0)) -> Iterator[DriverFrame]:
+        """Frames in order of appearance; packets that cannot be decoded are counted.
+
+        Args:
+            apart: at least so many time base units lie between two of them; 0: all frames.
+        """
         usual = max(1, round(1 / (self.info.rate * self.info.time_base)))
-        previous = None
+        shown, due, duration = -1, Fraction(0), 1
         for index, frame in enumerate(self._decode()):
-            pts = frame.pts
-            if pts is not None:
-                pts -= self.info.first_pts
-            if previous is not None and (pts is None or pts <= previous.pts):
-                pts = previous.pts + (previous.duration if pts is None else 1)
-            previous = DriverFrame(
-                index=index,
-                image=self._to_image(frame),
-                pts=pts or 0,
-                duration=max(1, frame.duration or usual),
-            )
-            yield previous
+            pts = shown + duration if frame.pts is None else frame.pts - self.info.first_pts
+            shown = pts if index == 0 else max(pts, shown + 1)
+            duration = max(1, frame.duration or usual)
+            if index == 0 or shown >= due:
+                due = shown + apart
+                yield DriverFrame(
+                    index=index, image=self._to_image(frame), pts=shown, duration=duration
+                )
 
     def _decode(self) -> Iterator[VideoFrame]:
         for packet in self._container.demux(self._stream):
@@ -209,14 +210,14 @@ def check_driver(path: Path) -> DriverInfo:
 
 
 def first_images(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """The frames of a driver's first AUTO_REFERENCE_S seconds.
+    """Frames of a driver's first AUTO_REFERENCE_S seconds, eight a second, where there are as many.
 
     Raises:
         DriverError: see `VideoReader`.
     """
     with VideoReader(path) as reader:
         end = None
-        for frame in reader.frames():
+        for frame in reader.frames(apart=_LOOK_EVERY_S / reader.info.time_base):
             if end is None:
                 end = frame.pts + AUTO_REFERENCE_S / reader.info.time_base
             if frame.pts >= end:

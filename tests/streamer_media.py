@@ -160,12 +160,11 @@ class FakeReenactor:
     def open_stream(self, source: FakeSource, controls: Any) -> FakeState:
         return FakeState()
 
-    def choose_reference(self, frames: Iterable[Image], source: FakeSource, controls: Any) -> int:
+    def choose_reference(self, frames: Iterable[Image], source: FakeSource, controls: Any) -> Image:
         self.auto_frames = list(frames)
-        levels = [float(frame.mean()) for frame in self.auto_frames]
         if not any(has_face(frame) for frame in self.auto_frames):
             raise FaceNotFoundError("no face found")
-        return int(np.argmax(levels))
+        return max(self.auto_frames, key=lambda frame: float(frame.mean()))
 
     def set_reference(self, frame: Image, source: FakeSource, state: FakeState) -> FakeState:
         if not has_face(frame):

@@ -105,7 +105,7 @@ def test_the_chosen_reference_is_the_frame_most_like_the_portrait(
     pipeline: Pipeline, source: Source
 ) -> None:
     frames = [driver_frame(n) for n in (9, 2, 3, 0, 2, 9)]
-    assert pipeline.choose_reference(iter(frames), source, CONTROLS) == 3
+    assert pipeline.choose_reference(iter(frames), source, CONTROLS) is frames[3]
 
 
 def test_no_reference_can_be_chosen_where_no_frame_shows_a_face(

@@ -13,6 +13,7 @@ from streamer.video_file import (
     DriverFrame,
     VideoReader,
     check_driver,
+    first_images,
     read_ahead,
     read_frame,
     work_ahead,
@@ -111,6 +112,30 @@ def test_a_transport_streams_clock_starts_at_zero(tmp_path: Path) -> None:
     with VideoReader(path) as reader:
         times = [frame.pts * reader.info.time_base for frame in reader.frames()]
     assert times == [Fraction(n, 25) for n in range(30)]
+
+
+def test_frames_apart_are_those_of_their_moments(tmp_path: Path) -> None:
+    pts = [0, 1, 5, 6, 100, 101, 350, 700]
+    options = VideoOptions(pts=pts, time_base=Fraction(1, 600))
+    path = write_video(tmp_path / "v.mp4", moving_frames(8), options)
+    with VideoReader(path) as reader:
+        scale = Fraction(1, 600) / reader.info.time_base
+        apart = list(reader.frames(apart=95 * scale))
+    with VideoReader(path) as reader:
+        all_frames = list(reader.frames())
+    assert [frame.index for frame in apart] == [0, 4, 6, 7]
+    for frame in apart:
+        same = all_frames[frame.index]
+        assert (frame.pts, frame.duration) == (same.pts, same.duration)
+        np.testing.assert_array_equal(frame.image, same.image)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(5, 50), (25, 84), (50, 84)])
+def test_first_images_end_after_ten_seconds_and_are_eight_a_second(
+    tmp_path: Path, rate: int, wanted: int
+) -> None:
+    path = write_video(tmp_path / "v.mp4", moving_frames(11 * rate), VideoOptions(rate=rate))
+    assert len(list(first_images(path))) == wanted
 
 
 def test_a_frame_is_found_by_its_number(tmp_path: Path) -> None:
