@@ -230,8 +230,8 @@ def _check_is_safetensors(path: Path) -> dict[str, dict[str, object]]:
         raise WeightsError(f"no weights at {path}; expected a .safetensors file there")
     num_bytes = path.stat().st_size
     with path.open("rb") as stream:
-        start = stream.read(_LENGTH_BYTES)
-        if start.startswith(_PICKLE_MAGIC):
+        start, opening = stream.read(_LENGTH_BYTES), stream.read(1)
+        if opening != b"{" and start.startswith(_PICKLE_MAGIC):  # headers may be 640 bytes long
             raise _pickle_error(path)
         length = int.from_bytes(start, "little")
         if num_bytes <= _LENGTH_BYTES:
@@ -239,7 +239,6 @@ def _check_is_safetensors(path: Path) -> dict[str, dict[str, object]]:
                 f"{path} is truncated: got {num_bytes} bytes, expected a safetensors header; "
                 "fetch the file again"
             )
-        opening = stream.read(1)
         if opening != b"{":
             raise _foreign_error(path)
         if length > num_bytes - _LENGTH_BYTES:

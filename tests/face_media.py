@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, MaskF32, Points3
 from difffae.checkpoint import load_tensors
@@ -48,8 +50,12 @@ def head_model_file() -> Path:
 
 def load_head_model() -> FaceMeshModel:
     """The trained head model; skips the test where there is none."""
-    tensors = load_tensors(head_model_file())
-    return FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
+    return FaceMeshModel(head_model_tensors())
+
+
+def head_model_tensors() -> dict[str, NDArray[Any]]:
+    """What the trained head model is made of; skips the test where there is none."""
+    return {name: tensor.numpy() for name, tensor in load_tensors(head_model_file()).items()}
 
 
 def read_picture(path: Path, side: int) -> ImageU8:

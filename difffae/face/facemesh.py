@@ -19,6 +19,7 @@ Shape = Float32[NDArray[np.float32], " shape"]
 Expression = Float32[NDArray[np.float32], " expression"]
 MouthInterior = Float32[NDArray[np.float32], "gaps widths rows columns 3"]
 LidShades = Float32[NDArray[np.float32], "gaps rows columns 3"]
+SkinMotion = Float32[NDArray[np.float32], "expression points 3"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
 EYE_RINGS = (
@@ -90,7 +91,9 @@ class FaceMeshModel:
             `expression_basis` (m, 468, 3) scaled to one standard deviation, `rigid_weights` (468,)
             how little a point moves with expression, `skin_triangles` (f, 3); `mouth_interior`,
             see `difffae.face.mouth`, without which the inside of a mouth is plainly dark;
-            `lid_shades`, see `difffae.face.lids`, without which lids show what they stretch over.
+            `lid_shades`, see `difffae.face.lids`, without which lids show what they stretch over;
+            `skin_motion` (m, 468, 3), how much further skin goes with an expression than tracked
+            points do, without which it goes as they go.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -101,6 +104,8 @@ class FaceMeshModel:
         self.skin_triangles = np.ascontiguousarray(tensors["skin_triangles"], dtype=np.int32)
         self.mouth_interior: MouthInterior | None = tensors.get("mouth_interior")
         self.lid_shades: LidShades | None = tensors.get("lid_shades")
+        further = tensors.get("skin_motion", np.float32(0))
+        self._shown_basis = (self.expression_basis + further).astype(np.float32)
         both = np.concatenate([self.shape_basis, self.expression_basis])
         self._solve_both = _ridge_solver(both, _SHAPE_NOISE)
         self._solve_expression = _ridge_solver(self.expression_basis, _EXPRESSION_NOISE)
@@ -125,7 +130,7 @@ class FaceMeshModel:
         parameters, head = self._express(points, shape)
         skin = head[:NUM_MESH_POINTS]
         residual = head - self._with_irises(skin, parameters.gaze)
-        residual[:NUM_MESH_POINTS] = skin - self._head(shape, parameters.expression)
+        residual[:NUM_MESH_POINTS] = skin - self._shown(shape, parameters.expression)
         return FittedFace(parameters=parameters, residual=residual)
 
     def track(self, points: Points3, person: FaceParameters) -> FaceParameters:
@@ -134,7 +139,7 @@ class FaceMeshModel:
 
     def pose(self, parameters: FaceParameters, residual: Points3) -> Points3:
         """See `HeadModel.pose`."""
-        skin = self._head(parameters.shape, parameters.expression) + residual[:NUM_MESH_POINTS]
+        skin = self._shown(parameters.shape, parameters.expression) + residual[:NUM_MESH_POINTS]
         head = self._with_irises(skin, parameters.gaze)
         head[NUM_MESH_POINTS:] += residual[NUM_MESH_POINTS:]
         translation = np.array([*parameters.translation, 0], np.float32)
@@ -212,13 +217,15 @@ class FaceMeshModel:
     def _head(self, shape: Shape, expression: Expression) -> Mesh3:
         return np.asarray(self._shaped(shape) + self._moved(expression), np.float32)
 
+    def _shown(self, shape: Shape, expression: Expression) -> Mesh3:
+        """Where skin is, which tracked points alone do not say."""
+        return np.asarray(self._shaped(shape) + _sum(expression, self._shown_basis), np.float32)
+
     def _shaped(self, shape: Shape) -> Mesh3:
-        flat = shape @ self.shape_basis.reshape(len(self.shape_basis), -1)
-        return np.asarray(self.mean + flat.reshape(NUM_MESH_POINTS, 3), np.float32)
+        return np.asarray(self.mean + _sum(shape, self.shape_basis), np.float32)
 
     def _moved(self, expression: Expression) -> Mesh3:
-        flat = expression @ self.expression_basis.reshape(len(self.expression_basis), -1)
-        return np.asarray(flat.reshape(NUM_MESH_POINTS, 3), np.float32)
+        return _sum(expression, self.expression_basis)
 
     def _with_irises(self, skin: Mesh3, gaze: Float32[NDArray[np.float32], " 4"]) -> Points3:
         """Append both irises, all five points of each at its centre."""
@@ -228,6 +235,14 @@ class FaceMeshModel:
             offset = np.array([gaze[2 * eye], gaze[2 * eye + 1], 0], np.float32)
             irises[5 * eye : 5 * eye + 5] = middle + offset
         return np.concatenate([skin, irises])
+
+
+def _sum(
+    coefficients: Float32[NDArray[np.float32], " n"], basis: Float32[NDArray[np.float32], "n p 3"]
+) -> Mesh3:
+    """Components of a basis, each times its coefficient, added up."""
+    flat = coefficients @ basis.reshape(len(basis), -1)
+    return np.asarray(flat.reshape(basis.shape[1:]), np.float32)
 
 
 def colours_at(

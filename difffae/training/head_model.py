@@ -20,14 +20,15 @@ _FEATURE_WEIGHT = 3.0  # lids and lips count this much more in the expression ba
 
 @dataclass(frozen=True, kw_only=True)
 class HeadModelConfig:
-    """Sizes of the bases."""
+    """Sizes of the bases, and how many pairs of frames say how skin moves (`skin_motion`)."""
 
     num_shape: int = 40
     num_expression: int = 64
+    num_pairs: int = 4000
 
     def __post_init__(self) -> None:
-        if min(self.num_shape, self.num_expression) < 1:
-            raise ValueError(f"Got {self}, but both bases need at least one component")
+        if min(self.num_shape, self.num_expression, self.num_pairs) < 1:
+            raise ValueError(f"Got {self}, but bases need a component and a pair at least")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from difffae.data.pairs import PairMaker, PairsConfig
 from difffae.data.shards import ShardReader
 from difffae.face.facemesh import FaceMeshModel
+from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.training.autoencoder import AutoencoderStage
 from difffae.training.config import Config, read_config
 from difffae.training.decoder import DecoderStage
@@ -20,6 +24,7 @@ from difffae.training.lids import learn_lids
 from difffae.training.mouths import learn_mouth
 from difffae.training.polish import PolishStage
 from difffae.training.regions import RegionsStage
+from difffae.training.skin_motion import learn_skin_motion
 from difffae.training.trainer import Stage
 from difffae.training.trainer_config import TrainerConfig
 
@@ -120,4 +125,8 @@ def _learn_head_model(config: Config, run_directory: Path) -> None:
     shades = learn_lids(reader, head_model)
     if shades is not None:
         tensors["lid_shades"] = shades
+    rig = FaceMeshRig(head_model, config.model.face, config.model.image_size)
+    maker = PairMaker(reader, rig, PairsConfig())
+    found = learn_skin_motion(maker, rig, config.training.head_model.num_pairs)
+    tensors["skin_motion"] = found.astype(np.float16)
     save_head_model(run_directory / "head_model" / "head_model.safetensors", tensors)

@@ -118,6 +118,17 @@ def test_renamed_pickle_is_refused_by_its_content(tmp_path: Path, protocol: int)
         load_tensors(path)
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "net.safetensors"
+    tensors = {"weight": torch.ones(3)}
+    save_tensors(path, tensors, {"said": ""})
+    plain = int.from_bytes(path.read_bytes()[:8], "little")
+    save_tensors(path, tensors, {"said": "x" * (length - plain)})
+    assert path.read_bytes()[:2] == bytes([0x80, length >> 8])
+    assert load_tensors(path)["weight"].tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_renamed_torch_checkpoint_is_refused_by_its_content(
     tmp_path: Path, network: nn.Module, is_zip: bool

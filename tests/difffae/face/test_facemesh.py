@@ -16,7 +16,7 @@ from difffae.face.facemesh import (
 )
 from difffae.face.mediapipe import triangles
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
-from face_media import TrackedPortrait
+from face_media import TrackedPortrait, head_model_tensors
 
 
 def some_pose() -> Pose:
@@ -94,9 +94,14 @@ def test_what_the_model_leaves_over_is_small(
     assert np.sqrt((residual**2).mean()) < 0.05
 
 
-def test_a_known_persons_expression_and_pose_are_found(
-    head_model: FaceMeshModel, tracked: TrackedPortrait
-) -> None:
+def tracked_model() -> FaceMeshModel:
+    """The trained head model, its skin as tracked points say."""
+    tensors = head_model_tensors()
+    return FaceMeshModel({name: tensors[name] for name in tensors if name != "skin_motion"})
+
+
+def test_a_known_persons_expression_and_pose_are_found(tracked: TrackedPortrait) -> None:
+    head_model = tracked_model()
     person = head_model.fit(tracked.points).parameters
     random = np.random.default_rng(3)
     given = replace(
@@ -116,6 +121,28 @@ def test_a_known_persons_expression_and_pose_are_found(
     np.testing.assert_allclose(found.translation, given.translation, atol=0.06)
     np.testing.assert_allclose(found.gaze, given.gaze, atol=0.005)
     assert found.scale == pytest.approx(71.0, rel=1e-3)
+
+
+def test_skin_goes_further_than_tracked_points_and_is_where_it_is_tracked_to_be(
+    tracked: TrackedPortrait,
+) -> None:
+    plain, tensors = tracked_model(), head_model_tensors()
+    further = np.zeros_like(plain.expression_basis)
+    further[0, 50] = [0.1, -0.2, 0]
+    head_model = FaceMeshModel({**tensors, "skin_motion": further})
+    fitted, known = head_model.fit(tracked.points), plain.fit(tracked.points)
+    for name in ("expression", "shape", "rotation"):
+        seen, wanted = (getattr(each.parameters, name) for each in (fitted, known))
+        np.testing.assert_array_equal(seen, wanted)
+    again = head_model.pose(fitted.parameters, fitted.residual)
+    np.testing.assert_allclose(again[:468, :2], tracked.points[:468, :2], atol=1e-3)
+    change = np.zeros(len(further), np.float32)
+    change[0] = 1.5
+    moved = replace(fitted.parameters, expression=fitted.parameters.expression + change)
+    shift = head_model.pose(moved, fitted.residual) - plain.pose(moved, known.residual)
+    pose = matrix(moved.rotation) * moved.scale
+    np.testing.assert_allclose(shift[50], pose @ (1.5 * further[0, 50]), atol=1e-2)
+    np.testing.assert_allclose(np.delete(shift, 50, 0), 0, atol=1e-3)
 
 
 @pytest.fixture
