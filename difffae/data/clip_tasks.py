@@ -112,7 +112,10 @@ def _crop_points(clip: PlannedClip, size: int) -> dict[int, Points3]:
 
 @dataclass(frozen=True, kw_only=True)
 class StillsTask:
-    """A batch of stills of one person each, to one shard."""
+    """A batch of stills to one shard, each of a person of its own.
+
+    But for those named `person#...`: one person's are labelled as the frames of a clip are.
+    """
 
     paths: tuple[Path, ...]
     shard: Path
@@ -134,7 +137,8 @@ class StillsTask:
                 names.append(path.stem)
             findings.append(settings.finding(str(path), path.stem, self.shard, reason))
         if names:
-            write_shard(self.shard, shard.contents(names, names))
+            people = [name.partition("#")[0] for name in names]
+            write_shard(self.shard, shard.contents(people, people))
         return findings
 
 

@@ -3,9 +3,10 @@
 Videos under FOMM's names `person#video#start#end.mp4`, files or folders of PNG frames, are face
 crops and are taken whole. Every other video is cut into clips: at scene cuts and where the face
 jumps, one face and one fixed box a clip, if its picture holds the limits. Pictures are stills of
-one person each. With `--voxceleb vox-metadata.csv` the folder's videos are those the table names,
-and the clips become those of First Order Motion Model. `report.jsonl` in OUT says what became of
-each; a run that was stopped goes on where it was.
+one person each, or several of one where their names begin alike: `person#...`. With `--voxceleb
+vox-metadata.csv` the folder's videos are those the table names, and the clips become those of First
+Order Motion Model. `report.jsonl` in OUT says what became of each; a run that was stopped goes on
+where it was.
 """
 
 import argparse

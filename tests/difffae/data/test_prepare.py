@@ -40,6 +40,18 @@ def test_each_still_is_a_person_of_its_own(frames: Path, openpeople: list[Path])
     assert reader.labels("person") == reader.labels("clip") == wanted
 
 
+def test_stills_whose_names_begin_alike_are_of_one_person(
+    openpeople: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, path in zip(("a#laughs", "a#neutral", "b"), openpeople, strict=False):
+        shutil.copyfile(path, folder / f"{name}.jpg")
+    prepare(Preparation(folder=folder, output=tmp_path / "out"))
+    reader = ShardReader(tmp_path / "out", "frames")
+    assert reader.labels("person") == reader.labels("clip") == ["a", "a", "b"]
+
+
 def test_every_picture_shows_its_points_and_its_person(frames: Path) -> None:
     reader = ShardReader(frames, "frames")
     for index in range(len(reader)):
