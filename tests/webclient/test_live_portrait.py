@@ -36,6 +36,11 @@ const context = canvas.getContext('2d');
 context.drawImage(document.getElementById('remote'), 0, 0, 64, 64);
 return [...context.getImageData(0, 0, 64, 64).data];
 """
+HEARD = """
+const reports = await window.peers.at(-1).getStats();
+const received = [...reports.values()].filter(({ type }) => type === 'inbound-rtp');
+return received.find(({ kind }) => kind === 'audio')?.packetsReceived ?? 0;
+"""
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +117,20 @@ def test_what_comes_back_is_the_portrait_and_not_the_camera(live: Browser) -> No
     corner = seen(live)[30:60, :4]
     assert np.ptp(corner.mean((0, 1))) < 25
     assert corner.std() < 25
+
+
+def test_ones_own_sound_comes_back_only_while_it_is_played(live: Browser) -> None:
+    before = live.script(HEARD)
+    live.click("#sound")
+    live.wait(f"(async () => {{ {HEARD} }})().then((now) => now > arguments[0] + 50)", before)
+    live.click("#sound")
+    last = -1
+    while last != (last := live.script(HEARD)):
+        live.script("await new Promise((resolve) => setTimeout(resolve, 500))")
+    start = decoded(live)
+    while decoded(live) < start + 5:
+        live.script("await new Promise(requestAnimationFrame)")
+    assert live.script(HEARD) == last
 
 
 @pytest.mark.parametrize(("view", "width"), [("edited", 1), ("side_by_side", 2)])
