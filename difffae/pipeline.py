@@ -145,7 +145,7 @@ class Pipeline:
                 continue
             driver = self.rig.read(Sighting(image=frame, points=points))
             far = distance(driver, source.face.fitted.parameters)
-            if best is None or far < least:
+            if far < least:
                 best, least = frame, far
         if best is None:
             raise FaceNotFoundError("no face in any of these frames: the driver must show one")

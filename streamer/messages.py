@@ -10,11 +10,13 @@ from streamer.live import ReferenceAction
 
 MessageId = int | str | None
 RecordingView = Literal["edited", "side_by_side"]
+RecordingAction = Literal["start", "stop"]
+SoundAction = Literal["on", "off"]
 MAX_ID_LENGTH = 64
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "reference": get_args(ReferenceAction),
-    "recording": ("start", "stop"),
-    "sound": ("on", "off"),
+    "recording": get_args(RecordingAction),
+    "sound": get_args(SoundAction),
 }
 TYPES = ("set", "reference", "portrait", "recording", "sound", "ping")
 
@@ -59,7 +61,7 @@ class UsePortrait:
 class Record:
     """Start or stop recording; the view counts at the start."""
 
-    action: Literal["start", "stop"]
+    action: RecordingAction
     view: RecordingView = "edited"
 
 
@@ -67,7 +69,7 @@ class Record:
 class Sound:
     """Whether the client's sound goes back to it; recordings and viewers have it all the same."""
 
-    action: Literal["on", "off"]
+    action: SoundAction
 
 
 @dataclass(frozen=True, kw_only=True)

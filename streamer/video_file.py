@@ -40,8 +40,8 @@ _FREE_CLOCKS = frozenset({"mpegts", "mpeg"})
 """Containers whose time starts wherever the sender's clock stood."""
 
 AUTO_REFERENCE_S = 10
-_LOOK_EVERY_S = Fraction(12, 100)
 """How much of a driver is searched for a reference frame."""
+_LOOK_EVERY_S = Fraction(12, 100)
 
 _Item = TypeVar("_Item")
 _HD_HEIGHT = 720

@@ -58,6 +58,11 @@ def head_model_tensors() -> dict[str, NDArray[Any]]:
     return {name: tensor.numpy() for name, tensor in load_tensors(head_model_file()).items()}
 
 
+def tracked_tensors() -> dict[str, NDArray[Any]]:
+    """The same without what it has learned of skin: a face is where its points are tracked."""
+    return {name: each for name, each in head_model_tensors().items() if name != "skin_motion"}
+
+
 def read_picture(path: Path, side: int) -> ImageU8:
     """A square picture, RGB, at this size."""
     image = cv2.imread(str(path))

@@ -21,8 +21,10 @@ from difffae.data.shards import ShardReader, contents_of, encode_jpeg, write_sha
 from difffae.face.config import FaceConfig
 from difffae.face.dense_motion import pose_of, what_is_seen
 from difffae.face.facemesh_rig import FaceMeshRig
+from difffae.face.parameters import FaceParameters
 from difffae.face.plate import smooth_plate
-from difffae.face.source_face import build_source_face
+from difffae.face.renderer import Condition
+from difffae.face.source_face import SourceFace, build_source_face
 from difffae.loading import load_rig
 
 SIDE = 128  # of the pictures that the loss compares [px]
@@ -32,10 +34,10 @@ _TURNING = 5.0  # a talking head seldom turns far: what it has to be shown most 
 log = logging.getLogger(__name__)
 
 
-def motion_sample(
+def moved(
     source: Picture, target: Picture, rig: FaceMeshRig
-) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
-    """Pictures, as JPEG of 128 x 128, and arrays of one sample.
+) -> tuple[SourceFace, FaceParameters, Condition]:
+    """A frame taken apart, the face that it becomes, and how the renderer moves it there by itself.
 
     Args:
         source: the frame that is moved.
@@ -46,7 +48,14 @@ def motion_sample(
         source.image, source.points, source.person, rig.head_model, paint_out=smooth_plate
     )
     shown = rig.read(target.sighting, face.fitted.parameters)
-    condition = rig.condition(face, shown, face.appearance.lighting)
+    return face, shown, rig.condition(face, shown, face.appearance.lighting)
+
+
+def motion_sample(
+    source: Picture, target: Picture, rig: FaceMeshRig
+) -> tuple[dict[str, bytes], dict[str, NDArray[Any]]]:
+    """Pictures, as JPEG of 128 x 128, and arrays of one sample; arguments as of `moved`."""
+    face, shown, condition = moved(source, target, rig)
     warp = condition.warp
     assert warp is not None
     seen, offsets = what_is_seen(face.layers, warp)

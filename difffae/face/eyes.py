@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Points2, Points3, Triangles
-from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS, colours_at
+from difffae.face.facemesh import EYE_DEPTH, IRIS_CENTRES, LOWER_LIDS, UPPER_LIDS, values_at
 
 _LIDS = 9  # points of each lid, from corner to corner
 LID_COLUMNS = 17  # one more between any two points of a lid
@@ -123,7 +123,7 @@ def seen_white(image: ImageU8, points: Points3, scale: float, usual: White) -> W
         scale: pixels per head unit.
         usual: of eyes beside such skin.
     """
-    seen = colours_at(image, between_lids(points)[None, :, :2])[0]
+    seen = values_at(image, between_lids(points)[None, :, :2])[0]
     both = [_Moved(points, points, (scale, scale), eye) for eye in range(len(_UPPER))]
     white = seen[np.concatenate([each.shows_white().ravel() for each in both])]
     if len(white) < _LEAST_SEEN:

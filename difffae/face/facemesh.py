@@ -245,12 +245,13 @@ def _sum(
     return np.asarray(flat.reshape(basis.shape[1:]), np.float32)
 
 
-def colours_at(
-    image: ImageU8, places: Float32[NDArray[np.float32], "rows columns 2"]
-) -> Float32[NDArray[np.float32], "rows columns 3"]:
-    """What a picture shows at places that count from its edge, as the mesh's points do [px]."""
+def values_at(
+    picture: ImageU8 | Float32[NDArray[np.float32], "h w channels"],
+    places: Float32[NDArray[np.float32], "rows columns 2"],
+) -> Float32[NDArray[np.float32], "rows columns channels"]:
+    """What a picture holds at places that count from its edge, as the mesh's points do [px]."""
     no_map = np.empty(0, np.float32)  # the first holds both x and y
-    seen = cv2.remap(image, places - np.float32(0.5), no_map, cv2.INTER_LINEAR)
+    seen = cv2.remap(picture, places - np.float32(0.5), no_map, cv2.INTER_LINEAR)
     return np.asarray(seen, np.float32)
 
 

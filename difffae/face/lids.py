@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8, Points3, Triangles
 from difffae.face.eyelids import BELOW, CREASES, SOCKETS, lid_opening
 from difffae.face.eyes import LID_COLUMNS, LID_SPREAD
-from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS, LidShades, colours_at
+from difffae.face.facemesh import LOWER_LIDS, UPPER_LIDS, LidShades, values_at
 
 LID_GAPS = (0.0, 0.045, 0.075, 0.105)  # of the eyes that shades are learned from [head units]
 # Rows of an eye's points: -1 at the row of the mesh below the lower lid, 0 at both lids' edges and
@@ -70,7 +70,7 @@ def lid_places(points: Points3, eye: int) -> LidGrid:
 
 def lid_colours(image: ImageU8, points: Points3, eye: int) -> LidGrid:
     """What a picture shows there."""
-    return colours_at(image, lid_places(points, eye)[..., :2])
+    return values_at(image, lid_places(points, eye)[..., :2])
 
 
 def skin_beside(colours: LidGrid) -> SkinBeside:

@@ -12,7 +12,7 @@ from difffae.face.facemesh import (
     FaceMeshModel,
     MouthInterior,
     align,
-    colours_at,
+    values_at,
 )
 from difffae.face.mouth import (
     LUMA,
@@ -168,6 +168,6 @@ def _is_plainly_lit(skin: Colour) -> bool:
 
 def _inside(image: ImageU8, points: Points3, skin: Colour) -> Inside:
     """What is between the lips, as shares of `paint_colour`: [rows, columns, 3]."""
-    seen = colours_at(image, between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2))
+    seen = values_at(image, between_lips(points)[:, :2].reshape(*MOUTH_SHAPE, 2))
     shares = seen / np.maximum(paint_colour(skin), 1)
     return np.asarray(np.minimum(shares, _MOST_SHARE), np.float32)

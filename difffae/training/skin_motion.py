@@ -13,6 +13,7 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import ImageU8, Mesh3
+from difffae.data.motions import moved
 from difffae.data.pairs import PairMaker, Picture
 from difffae.face.facemesh import (
     EYE_RINGS,
@@ -21,11 +22,10 @@ from difffae.face.facemesh import (
     UPPER_LIP,
     FaceMeshModel,
     SkinMotion,
+    values_at,
 )
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.parameters import matrix
-from difffae.face.plate import smooth_plate
-from difffae.face.source_face import build_source_face
 
 _SMOOTH_PX = 1.5
 _MOST_FLOW = 0.25  # what is further away is a mistake of the flow's [head units]
@@ -94,23 +94,17 @@ def _flow(
     rig: FaceMeshRig, source: Picture, target: Picture
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], Flow]:
     """Change of the expression, the shown head's rotation, and flow at the mesh's points."""
-    face = build_source_face(
-        source.image, source.points, source.person, rig.head_model, paint_out=smooth_plate
-    )
-    shown = rig.read(target.sighting, face.fitted.parameters)
-    moved = rig.condition(face, shown, face.appearance.lighting).composite
+    face, shown, condition = moved(source, target, rig)
     mesh = rig.head_model.pose(shown, face.fitted.residual)[:NUM_MESH_POINTS]
-    flow = _flow_at(moved, target.image, mesh) / np.float32(shown.scale)
+    flow = _flow_at(condition.composite, target.image, mesh) / np.float32(shown.scale)
     change = shown.expression - face.fitted.parameters.expression
     return change, matrix(shown.rotation), np.clip(flow, -_MOST_FLOW, _MOST_FLOW)
 
 
-def _flow_at(moved: ImageU8, true: ImageU8, mesh: Mesh3) -> Flow:
+def _flow_at(shown: ImageU8, true: ImageU8, mesh: Mesh3) -> Flow:
     """Dense inverse search (Kroeger et al., ECCV 2016) from one picture to the other [px]."""
-    first, second = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (moved, true))
+    first, second = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (shown, true))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = search.calc(first, second, np.zeros((*first.shape, 2), np.float32))
     flow = cv2.GaussianBlur(found, (0, 0), _SMOOTH_PX)
-    places = np.ascontiguousarray(mesh[:, None, :2] - np.float32(0.5))
-    at_points = cv2.remap(flow, places, np.empty(0, np.float32), cv2.INTER_LINEAR)
-    return np.asarray(at_points[:, 0], np.float32)
+    return values_at(np.asarray(flow, np.float32), mesh[:, None, :2])[:, 0]

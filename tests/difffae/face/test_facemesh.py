@@ -16,7 +16,7 @@ from difffae.face.facemesh import (
 )
 from difffae.face.mediapipe import triangles
 from difffae.face.parameters import FaceParameters, axis_angle, matrix
-from face_media import TrackedPortrait, head_model_tensors
+from face_media import TrackedPortrait, tracked_tensors
 
 
 def some_pose() -> Pose:
@@ -94,14 +94,8 @@ def test_what_the_model_leaves_over_is_small(
     assert np.sqrt((residual**2).mean()) < 0.05
 
 
-def tracked_model() -> FaceMeshModel:
-    """The trained head model, its skin as tracked points say."""
-    tensors = head_model_tensors()
-    return FaceMeshModel({name: tensors[name] for name in tensors if name != "skin_motion"})
-
-
 def test_a_known_persons_expression_and_pose_are_found(tracked: TrackedPortrait) -> None:
-    head_model = tracked_model()
+    head_model = FaceMeshModel(tracked_tensors())
     person = head_model.fit(tracked.points).parameters
     random = np.random.default_rng(3)
     given = replace(
@@ -126,7 +120,8 @@ def test_a_known_persons_expression_and_pose_are_found(tracked: TrackedPortrait)
 def test_skin_goes_further_than_tracked_points_and_is_where_it_is_tracked_to_be(
     tracked: TrackedPortrait,
 ) -> None:
-    plain, tensors = tracked_model(), head_model_tensors()
+    tensors = tracked_tensors()
+    plain = FaceMeshModel(tensors)
     further = np.zeros_like(plain.expression_basis)
     further[0, 50] = [0.1, -0.2, 0]
     head_model = FaceMeshModel({**tensors, "skin_motion": further})

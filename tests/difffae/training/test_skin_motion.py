@@ -14,7 +14,7 @@ from difffae.face.facemesh import EYE_RINGS, LOWER_LIP, UPPER_LIP, FaceMeshModel
 from difffae.face.facemesh_rig import FaceMeshRig
 from difffae.face.parameters import matrix
 from difffae.training.skin_motion import SkinFlows, learn_skin_motion, solve, trust
-from face_media import TrackedPortrait, head_model_tensors, load_head_model, tracked_portrait
+from face_media import TrackedPortrait, load_head_model, tracked_portrait, tracked_tensors
 
 CHEEKS = (50, 280)
 NOT_TRUSTED = [point for line in (*EYE_RINGS, UPPER_LIP, LOWER_LIP) for point in line]
@@ -23,7 +23,7 @@ NOT_TRUSTED = [point for line in (*EYE_RINGS, UPPER_LIP, LOWER_LIP) for point in
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, Any]:
     """The head model's, without what it has learned of skin."""
-    return {name: each for name, each in head_model_tensors().items() if name != "skin_motion"}
+    return tracked_tensors()
 
 
 def cheeks(tensors: dict[str, Any]) -> np.ndarray:
