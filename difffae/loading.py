@@ -17,6 +17,7 @@ from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.mouth import INTERIOR_SHAPE
 from difffae.face.renderer import warm_up
 from difffae.face.rig import Rig
+from difffae.face.teeth import TEETH_SHAPE
 from difffae.generator import Generator, Placement
 from difffae.networks import load_networks
 from difffae.paste_back import warm_up as warm_up_paste_back
@@ -121,14 +122,24 @@ def load_rig(
         raise WeightsError("the facemesh rig needs a head model: name its head_model.safetensors")
     tensors = load_tensors(head_model, expected_sha256=sha256)
     model = FaceMeshModel({name: tensor.numpy() for name, tensor in tensors.items()})
-    if model.mouth_interior is not None and model.mouth_interior.shape != INTERIOR_SHAPE:
-        raise WeightsError(
-            f"the mouths of {head_model} have the shape {model.mouth_interior.shape}, this version "
-            f"needs {INTERIOR_SHAPE}; learn them anew: python -m difffae.train --stage head_model"
-        )
+    _check_learned(model, head_model)
     rig = FaceMeshRig(model, config, size, dense_motion)
     warm_up(rig.renderer, model, size)
     return rig
+
+
+def _check_learned(model: FaceMeshModel, path: Path) -> None:
+    """Refuse what another version has learned of mouths and teeth."""
+    learned = (
+        ("mouths", model.mouth_interior, INTERIOR_SHAPE),
+        ("teeth", model.teeth_relief, TEETH_SHAPE),
+    )
+    for what, tensor, shape in learned:
+        if tensor is not None and tensor.shape != shape:
+            raise WeightsError(
+                f"the {what} of {path} have the shape {tensor.shape}, this version needs {shape}; "
+                "learn them anew: python -m difffae.train --stage head_model"
+            )
 
 
 def load_dense_motion(config: FaceConfig, size: int, path: Path | None) -> DenseMotion | None:

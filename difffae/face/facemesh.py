@@ -19,6 +19,7 @@ Shape = Float32[NDArray[np.float32], " shape"]
 Expression = Float32[NDArray[np.float32], " expression"]
 MouthInterior = Float32[NDArray[np.float32], "gaps widths rows columns 3"]
 LidShades = Float32[NDArray[np.float32], "gaps rows columns 3"]
+TeethRelief = Float32[NDArray[np.float32], "rows columns"]
 SkinMotion = Float32[NDArray[np.float32], "expression points 3"]
 # Subject's right eye (left in the picture), then the left: corners, the ring of the lids, the iris.
 EYE_CORNERS = ((33, 133), (362, 263))
@@ -92,6 +93,7 @@ class FaceMeshModel:
             how little a point moves with expression, `skin_triangles` (f, 3); `mouth_interior`,
             see `difffae.face.mouth`, without which the inside of a mouth is plainly dark;
             `lid_shades`, see `difffae.face.lids`, without which lids show what they stretch over;
+            `teeth_relief`, see `difffae.face.teeth`, without which teeth are one white band;
             `skin_motion` (m, 468, 3), how much further skin goes with an expression than tracked
             points do, without which it goes as they go.
     """
@@ -104,6 +106,10 @@ class FaceMeshModel:
         self.skin_triangles = np.ascontiguousarray(tensors["skin_triangles"], dtype=np.int32)
         self.mouth_interior: MouthInterior | None = tensors.get("mouth_interior")
         self.lid_shades: LidShades | None = tensors.get("lid_shades")
+        relief = tensors.get("teeth_relief")
+        self.teeth_relief: TeethRelief | None = (
+            None if relief is None else relief.astype(np.float32)
+        )
         further = tensors.get("skin_motion", np.float32(0))
         self._shown_basis = (self.expression_basis + further).astype(np.float32)
         both = np.concatenate([self.shape_basis, self.expression_basis])

@@ -21,6 +21,7 @@ from difffae.face.facemesh import (
     MouthInterior,
     vertical,
 )
+from difffae.face.teeth import relief_places, tooth_share
 
 MOUTH_GAPS = (0.05, 0.1, 0.16, 0.24, 0.34, 0.48, 0.7)  # between the inner lips [head units]
 MOUTH_WIDTHS = (0.7, 0.83, 0.98, 1.12)  # between their corners [head units]
@@ -70,11 +71,13 @@ class Mouth:
         read: where in the portrait they read [px].
         paint: how much of what they read gives way to a colour, and that colour times as much,
             as shares of `paint_colour`; see `tint`.
+        teeth: where they read in a relief of teeth (column, row), and how much of it shows.
     """
 
     shown: Points3
     read: Points2
     paint: Float32[NDArray[np.float32], "points 4"]
+    teeth: Float32[NDArray[np.float32], "points 3"]
 
 
 def mouth_cells(first: int) -> Triangles:
@@ -170,11 +173,15 @@ def mouth(
     unseen = max(1 - _ramp(open_was, _UNSEEN), _shut(before, after, scales))
     weight = np.maximum(beyond * stretch, unseen).reshape(-1, 1)
     width = float(np.linalg.norm(after[UPPER_LIP[0]] - after[UPPER_LIP[-1]])) / scales[1]
-    colours = _deepened(_looked_up(interior, open_now, width), open_now, width).reshape(-1, 3)
+    colours = _deepened(_looked_up(interior, open_now, width), open_now, width)
+    shown = between_lips(after)
+    places = relief_places(shown.reshape(*MOUTH_SHAPE, 3), after, scales[1])
+    teeth = np.dstack([places, np.float32(unseen) * tooth_share(colours @ LUMA)])
     return Mouth(
-        shown=between_lips(after),
+        shown=shown,
         read=np.asarray((upper + share * (lower - upper)).reshape(-1, 2), np.float32),
-        paint=np.concatenate([weight, weight * colours], 1).astype(np.float32),
+        paint=np.concatenate([weight, weight * colours.reshape(-1, 3)], 1).astype(np.float32),
+        teeth=teeth.reshape(-1, 3),
     )
 
 

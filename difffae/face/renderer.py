@@ -61,6 +61,7 @@ from difffae.face.parameters import FaceParameters
 from difffae.face.rasterizer import Fragments, Rasterize, interpolate, rasterize
 from difffae.face.sides import border_shares, side_depths, side_triangles, sides
 from difffae.face.surroundings import SurroundingsConfig, follow_border, head_map
+from difffae.face.teeth import relieved
 from difffae.face.warp import MirrorImage, Warp
 
 FEATHER_PX = 1.6  # of the face's border over the head, at 256 px
@@ -251,18 +252,20 @@ class Renderer:
     ) -> PaintF32:
         """What is painted: lids that close, and softly what is between the lips and the lids."""
         turned, opened = inner
-        values = np.zeros((self._first_inner + NUM_MOUTH_POINTS, 4), np.float32)
-        values[self._first_inner :] = opened.paint
+        values = np.zeros((self._first_inner + NUM_MOUTH_POINTS, 7), np.float32)
+        values[self._first_inner :] = np.concatenate([opened.paint, opened.teeth], 1)
         first = self._num_seen
         if turned.paint is not None:
-            values[self._first_inner - NUM_EYE_POINTS : self._first_inner] = turned.paint
+            values[self._first_inner - NUM_EYE_POINTS : self._first_inner, :4] = turned.paint
             first = self._num_outer
         inside = fragments.pix_to_face >= first
         paint = np.zeros((self._size, self._size, 4), np.float32)
         part = _part_around(inside, _MOUTH_BLUR_PX)
         if part is not None:
             there = interpolate(fragments.part(part), self._all, values)
-            paint[part] = cv2.GaussianBlur(there, (0, 0), _MOUTH_BLUR_PX)
+            paint[part] = cv2.GaussianBlur(there[..., :4], (0, 0), _MOUTH_BLUR_PX)
+            if (relief := self._model.teeth_relief) is not None:
+                paint[part] = relieved(paint[part], there[..., 4:], relief)
         if closing is not None:
             over = self._rasterize(closing.shown, closing.triangles, self._size)
             is_seen = (over.depth < fragments.depth)[..., None]

@@ -77,12 +77,12 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
     points, people = reader.column("points"), reader.labels("person")
     insides, opened, persons = [], [], []
     for row, (each, person) in enumerate(zip(points, people, strict=True)):
-        size = _measured(each, head_model)
+        size = size_of_mouth(each, head_model)
         if size is None:
             continue
         image = reader.picture("image", row)
         skin = skin_colour(image, each)
-        if _is_plainly_lit(skin):
+        if is_plainly_lit(skin):
             insides.append(_inside(image, each, skin))
             opened.append(size)
             persons.append(person)
@@ -148,18 +148,26 @@ def _contrasted(mean: Inside, levels: NDArray[np.float64]) -> Inside:
     return np.asarray(mean * gain[..., None], np.float32)
 
 
-def _measured(points: Points3, head_model: FaceMeshModel) -> tuple[float, float] | None:
-    """How far a mouth is open and how wide it is [head units]; None of one that tells nothing."""
+def size_of_mouth(
+    points: Points3, head_model: FaceMeshModel, most_turn: float = _MOST_TURN
+) -> tuple[float, float] | None:
+    """How far a mouth is open and how wide it is [head units]; None of one that tells nothing.
+
+    Args:
+        points: of the mesh [px].
+        head_model: the model whose head units are meant.
+        most_turn: sine of a head's yaw, of heads that are seen from the front.
+    """
     pose = align(points[:NUM_MESH_POINTS], head_model.mean, head_model.rigid_weights)
     head = pose.to_head(points[:NUM_MESH_POINTS])
     grid = between_lips(head).reshape(*MOUTH_SHAPE, 3)
     gap = float(np.linalg.norm(grid[-1] - grid[0], axis=-1)[MIDDLE].mean())
     width = float(np.linalg.norm(head[UPPER_LIP[0]] - head[UPPER_LIP[-1]]))
-    is_seen = abs(float(pose.rotation[0, 2])) < _MOST_TURN and width * pose.scale > _LEAST_PX
+    is_seen = abs(float(pose.rotation[0, 2])) < most_turn and width * pose.scale > _LEAST_PX
     return (gap, width) if gap > _LEAST_GAP and is_seen else None
 
 
-def _is_plainly_lit(skin: Colour) -> bool:
+def is_plainly_lit(skin: Colour) -> bool:
     """Whether shares of a skin's colour tell anything: not in the dark or beside coloured lamps."""
     if float(skin @ LUMA) < _LEAST_LUMA:
         return False

@@ -25,6 +25,7 @@ from difffae.training.mouths import learn_mouth
 from difffae.training.polish import PolishStage
 from difffae.training.regions import RegionsStage
 from difffae.training.skin_motion import learn_skin_motion
+from difffae.training.teeth import learn_teeth
 from difffae.training.trainer import Stage
 from difffae.training.trainer_config import TrainerConfig
 
@@ -125,6 +126,9 @@ def _learn_head_model(config: Config, run_directory: Path) -> None:
     shades = learn_lids(reader, head_model)
     if shades is not None:
         tensors["lid_shades"] = shades
+    relief = learn_teeth(reader, head_model)
+    if relief is not None:
+        tensors["teeth_relief"] = relief.astype(np.float16)
     rig = FaceMeshRig(head_model, config.model.face, config.model.image_size)
     maker = PairMaker(reader, rig, PairsConfig())
     found = learn_skin_motion(maker, rig, config.training.head_model.num_pairs)

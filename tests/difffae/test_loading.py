@@ -138,12 +138,17 @@ def test_weights_of_another_network_are_refused(folder: Path) -> None:
         load_pipeline(folder, runtime="eager")
 
 
-def test_mouths_that_another_version_learned_are_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"), [("mouth_interior", "mouths"), ("teeth_relief", "teeth")]
+)
+def test_what_another_version_learned_of_mouths_is_refused(
+    folder: Path, name: str, what: str
+) -> None:
     path = folder / "head_model.safetensors"
     tensors = load_file(path)
-    tensors["mouth_interior"] = tensors["mouth_interior"][:, :3]
+    tensors[name] = tensors[name][:, :3].copy()
     save_file(tensors, path)
-    with pytest.raises(WeightsError, match=r"the mouths of .*head_model.* learn them anew"):
+    with pytest.raises(WeightsError, match=rf"the {what} of .*head_model.* learn them anew"):
         load_pipeline(folder, runtime="eager")
 
 
