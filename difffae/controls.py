@@ -6,7 +6,10 @@ from typing import Literal
 from difffae.diffusion.warm_start import WarmStart
 from difffae.face.edit import Edit
 from difffae.face.lamp import Lamp
+from difffae.face.motion import MotionControls
 from difffae.face.parameters import Motion
+from difffae.face.regions import Regions
+from difffae.face.smoothing import SmoothingConfig
 
 Light = Literal["source", "driver"]
 MAX_STRENGTH = 2.0
@@ -67,3 +70,21 @@ class Controls:
             raise ValueError(f"smoothing is {self.smoothing}; expected 0 to 1")
         if self.num_steps < 1:
             raise ValueError(f"num_steps is {self.num_steps}; expected 1 or more")
+
+    @property
+    def regions(self) -> Regions:
+        """Which of the face's regions move where the face does."""
+        return Regions(eyes=self.moves_eyes, mouth=self.moves_mouth)
+
+    def of_motion(self) -> MotionControls:
+        """What of them says how motion is carried over."""
+        return MotionControls(
+            motion=self.motion,
+            strength=self.strength,
+            moves_pose=self.moves_pose,
+            moves_expression=self.moves_expression,
+            moves_gaze=self.moves_gaze,
+            moves_camera=self.moves_camera,
+            regions=self.regions,
+            smoothing=SmoothingConfig.of(self.smoothing),
+        )

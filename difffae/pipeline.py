@@ -11,26 +11,25 @@ from difffae.diffusion.warm_start import Trail as Trail
 from difffae.face.company import is_same_person
 from difffae.face.crop import crop, portrait_box
 from difffae.face.edit import Donor, apply_edit, neutral
+from difffae.face.expression_ratio import SkinChange, SkinMemory, alike
 from difffae.face.glimpse import glimpse_of, looks_the_same
 from difffae.face.identity import align_face, five_points
 from difffae.face.lamp import add_lamp
 from difffae.face.mediapipe import MediaPipeTracker, PersonSegmenter
 from difffae.face.motion import (
-    MotionControls,
     MotionState,
     Stage,
     distance,
     follow,
     lose,
+    presence,
     take_reference,
 )
 from difffae.face.parameters import FaceParameters
 from difffae.face.reach import within_reach
-from difffae.face.regions import Regions
 from difffae.face.renderer import Condition
 from difffae.face.rig import Rig, Sighting
 from difffae.face.scene import Scene
-from difffae.face.smoothing import SmoothingConfig
 from difffae.face.source_face import full_layers
 from difffae.face.tracker import FaceNotFoundError, Tracker, measure, pick_face
 from difffae.generator import Generator, Sampling
@@ -162,7 +161,8 @@ class Pipeline:
             raise FaceNotFoundError("no face in the reference frame: take another one")
         sighting = Sighting(image=frame, points=measure(self._tracker, frame, points))
         fresh = take_reference(sighting, self._stage(source), self.rig)
-        return replace(state, motion=replace(fresh, points=state.motion.points))
+        skin = replace(state.skin, before=self.rig.skin_detail(sighting))
+        return replace(state, motion=replace(fresh, points=state.motion.points), skin=skin)
 
     def reenact(
         self, frame: ImageU8, source: Source, state: StreamState, controls: Controls
@@ -287,7 +287,8 @@ class Pipeline:
         if controls.light == "driver" and sighting is not None:
             state = replace(state, lighting=self.rig.lighting(sighting))
         shown = self._edited(self._shown(source, state), source, controls)
-        return self.render(source, shown, self._light(state.lighting, source, controls)), state
+        light = self._light(state.lighting, source, controls)
+        return self.render(source, shown, light, self._skin(source, state, controls)), state
 
     def floor(self, source: Source, state: StreamState, controls: Controls) -> Condition | None:
         """The last frame's condition before any network; None where it is the condition itself."""
@@ -295,17 +296,25 @@ class Pipeline:
         if plain is self.rig:
             return None
         shown = self._edited(self._shown(source, state), source, controls)
-        return plain.condition(source.face, shown, self._light(state.lighting, source, controls))
+        light = self._light(state.lighting, source, controls)
+        return plain.condition(source.face, shown, light, self._skin(source, state, controls))
 
-    def render(self, source: Source, shown: FaceParameters, lighting: Lighting) -> Condition:
+    def render(
+        self,
+        source: Source,
+        shown: FaceParameters,
+        lighting: Lighting,
+        skin: SkinChange | None = None,
+    ) -> Condition:
         """The condition of a source's face with these parameters under this light.
 
         Args:
             source: the portrait.
             shown: the face, in the pixels of the source's crop at the model's size.
             lighting: as `Rig.lighting` reads it.
+            skin: how the driver's has changed.
         """
-        condition = self.rig.condition(source.face, shown, lighting)
+        condition = self.rig.condition(source.face, shown, lighting, skin)
         return condition if source.hidden is None else hide_in_condition(condition, source.hidden)
 
     def generate(self, condition: Condition, source: Source, controls: Controls) -> ImageU8:
@@ -328,17 +337,11 @@ class Pipeline:
             return replace(state, motion=lose(state.motion, stage))
         if sighting.points is not state.motion.points:
             state = replace(state, glimpse=glimpse_of(sighting.image, sighting.points))
-        motion = MotionControls(
-            motion=controls.motion,
-            strength=controls.strength,
-            moves_pose=controls.moves_pose,
-            moves_expression=controls.moves_expression,
-            moves_gaze=controls.moves_gaze,
-            moves_camera=controls.moves_camera,
-            regions=_regions(controls),
-            smoothing=SmoothingConfig.of(controls.smoothing),
-        )
-        return replace(state, motion=follow(sighting, state.motion, stage, self.rig, motion))
+            now = self.rig.skin_detail(sighting)
+            before = now if state.motion.reference is None else state.skin.before
+            state = replace(state, skin=SkinMemory(now=now, before=before))
+        motion = follow(sighting, state.motion, stage, self.rig, controls.of_motion())
+        return replace(state, motion=motion)
 
     def _slots_of(self, source: Source) -> SlotView:
         names = self.config.region_encoder.regions
@@ -351,9 +354,19 @@ class Pipeline:
         """
         stage = self._stage(source)
         if controls.edit.moves_face:
-            shown = apply_edit(shown, controls.edit, stage, self.rig, _regions(controls))
+            shown = apply_edit(shown, controls.edit, stage, self.rig, controls.regions)
         moves_portrait = self.config.face.background == "portrait"
         return within_reach(shown, stage.face) if moves_portrait else shown
+
+    def _skin(self, source: Source, state: StreamState, controls: Controls) -> SkinChange | None:
+        """What the driver's expression does to skin, where it is the driver's that is shown."""
+        reference = state.motion.reference
+        if reference is None or not controls.moves_expression or controls.edit.expression:
+            return None
+        amount = controls.strength * presence(state.motion)
+        if controls.motion == "absolute":
+            amount *= alike(reference.expression, source.face.fitted.parameters.expression)
+        return state.skin.change(amount, controls.regions)
 
     def _light(self, driver: Lighting | None, source: Source, controls: Controls) -> Lighting:
         """The light to show: the donor's, the driver's or the portrait's, and the lamp."""
@@ -377,10 +390,6 @@ class Pipeline:
             width=width,
             crop_size=self.config.image_size,
         )
-
-
-def _regions(controls: Controls) -> Regions:
-    return Regions(eyes=controls.moves_eyes, mouth=controls.moves_mouth)
 
 
 def _sampling(controls: Controls) -> Sampling:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from difffae.arrays import ImageU8, Latents, Lighting, MaskU8
 from difffae.diffusion.warm_start import Trail
 from difffae.face.company import Company
+from difffae.face.expression_ratio import SkinMemory
 from difffae.face.glimpse import Glimpse
 from difffae.face.motion import MotionState
 from difffae.face.renderer import Condition
@@ -17,6 +18,7 @@ class StreamState:
     Attributes:
         motion: of the driver and of the source's face.
         glimpse: of the driver where `motion.points` were found; None before.
+        skin: of the driver.
         lighting: the driver's, as last seen; None before.
         company: who else was in the picture at the last look.
         trail: of the last frame that `reenact` painted; who paints apart keeps it apart.
@@ -24,6 +26,7 @@ class StreamState:
 
     motion: MotionState = field(default_factory=MotionState)
     glimpse: Glimpse | None = None
+    skin: SkinMemory = field(default_factory=SkinMemory)
     lighting: Lighting | None = None
     company: Company = field(default_factory=Company)
     trail: Trail | None = None

@@ -8,6 +8,7 @@ import numpy as np
 from difffae.arrays import Lighting, MaskF32
 from difffae.face.config import FaceConfig
 from difffae.face.dense_motion import DenseMotion
+from difffae.face.expression_ratio import SkinChange, SkinDetail, folds, skin_detail
 from difffae.face.facemesh import EYE_RINGS, FaceMeshModel
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Vector
@@ -72,10 +73,22 @@ class FaceMeshRig:
         """See `Rig.take_apart`."""
         return build_source_face(sighting.image, sighting.points, person_mask, self.head_model)
 
-    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
+    def skin_detail(self, sighting: Sighting) -> SkinDetail:
+        """See `Rig.skin_detail`."""
+        points = sighting.points
+        return skin_detail(sighting.image, points, self.renderer.normals(points))
+
+    def condition(
+        self,
+        source: SourceFace,
+        shown: FaceParameters,
+        lighting: Lighting,
+        skin: SkinChange | None = None,
+    ) -> Condition:
         """See `Rig.condition`."""
         lights = (source.appearance.lighting, lighting)
-        return self.renderer.condition(source.fitted, source.layers, shown, lights)
+        seen = None if skin is None else folds(skin, self._keep_regions.moving(skin.regions))
+        return self.renderer.condition(source.fitted, source.layers, shown, lights, seen)
 
     def without_networks(self) -> "FaceMeshRig":
         """See `Rig.without_networks`: the same without dense motion."""

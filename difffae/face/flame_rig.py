@@ -13,6 +13,7 @@ from difffae.face.crop import CropBox
 from difffae.face.deca import NUM_EXPRESSION, Codes, Deca, load_deca
 from difffae.face.deca_crop import cut, deca_box
 from difffae.face.detail import load_detail_maps
+from difffae.face.expression_ratio import SkinChange
 from difffae.face.flame import FlameModel, load_flame
 from difffae.face.flame_renderer import (
     FLAME_TO_PICTURE,
@@ -86,8 +87,19 @@ class FlameRig:
             layers=source_layers(sighting.image, sighting.points, person_mask),
         )
 
-    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
+    def skin_detail(self, sighting: Sighting) -> None:
+        """See `Rig.skin_detail`: folds are DECA's, of its detail code."""
+        del sighting
+
+    def condition(
+        self,
+        source: SourceFace,
+        shown: FaceParameters,
+        lighting: Lighting,
+        skin: SkinChange | None = None,
+    ) -> Condition:
         """See `Rig.condition`: albedo and detail code are the source's (paper section 4.1)."""
+        del skin
         return self.renderer.condition(shown, replace(source.appearance, lighting=lighting))
 
     def without_networks(self) -> "FlameRig":

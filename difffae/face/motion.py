@@ -230,6 +230,13 @@ def lose(state: MotionState, stage: Stage) -> MotionState:
     return MotionState(reference=state.reference, points=points, shown=shown, num_lost=num_lost)
 
 
+def presence(state: MotionState) -> float:
+    """How much of what is shown is the driver's: all, but for a face that is lost or just found."""
+    lost = max(state.num_lost - HOLD_FRAMES, 0) / FADE_FRAMES
+    returning = min(state.num_returning / RETURN_FRAMES, 1.0)
+    return max(1.0 - lost, 0.0) * (1.0 - returning)
+
+
 def distance(driver: FaceParameters, source: FaceParameters) -> float:
     """How far a driver's expression and pose are from the source's: small for a good reference."""
     expression = float(np.abs(driver.expression - source.expression).mean())

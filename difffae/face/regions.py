@@ -53,11 +53,19 @@ class RegionFilter:
             faded = (flat * importance * np.repeat(free, 3)) @ flat.T
             return np.asarray(np.linalg.solve(gram, faded), np.float32)
 
+        self._held = {"eyes": eyes, "mouth": mouth}
         self._kept = {
             Regions(eyes=False): keeping(1 - eyes),
             Regions(mouth=False): keeping(1 - mouth),
             Regions(eyes=False, mouth=False): keeping((1 - eyes) * (1 - mouth)),
         }
+
+    def moving(self, regions: Regions) -> Weights:
+        """How much each point moves: 0 where a region stays."""
+        share = np.ones_like(self._held["eyes"])
+        for name, held in self._held.items():
+            share = share if getattr(regions, name) else share * (1 - held)
+        return share
 
     def __call__(
         self, change: Float32[NDArray[np.float32], " m"], regions: Regions

@@ -23,9 +23,11 @@ from difffae.arrays import (
     PaintF32,
     Points2,
     Points3,
+    ShadingF32,
 )
 from difffae.face.at_rest import AtRest, look_at
 from difffae.face.dense_motion import DenseMotion
+from difffae.face.expression_ratio import Folds, add_folds
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import NUM_EYE_POINTS, Eyes, between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
@@ -147,6 +149,7 @@ class Renderer:
         layers: Layers,
         target: FaceParameters,
         lighting: tuple[Lighting, Lighting],
+        skin: Folds | None = None,
     ) -> Warp:
         """Where everything comes from once the source's face has the target's parameters.
 
@@ -155,6 +158,7 @@ class Renderer:
             layers: of the portrait's crop.
             target: the parameters to show.
             lighting: of the portrait, and the one to show.
+            skin: the folds to show; None: none.
         """
         rest = self._at_rest(source, layers, lighting[0])
         before = rest.points
@@ -193,7 +197,7 @@ class Renderer:
             face_weight=_feather(covered),
             inside_mask=inside,
             paint=self._painted(fragments, (turned, inner), closing),
-            relight=interpolate(fragments, self._all, _everywhere(ratio), empty=1),
+            relight=self._lit(fragments, ratio, skin),
             head_relight=around,
             mirror_image=self._mirror_image(rest, target, (after, normals), fragments, back)
             if back > 0
@@ -247,6 +251,15 @@ class Renderer:
             kept = self._kept = look_at(source, layers, lighting, self._model, self._rasterize)
         return kept
 
+    def _lit(
+        self, fragments: Fragments, ratio: NDArray[np.float32], skin: Folds | None
+    ) -> ShadingF32:
+        """What the face is lit by over what it was lit by, folds too."""
+        relight = interpolate(fragments, self._all, _everywhere(ratio), empty=1)
+        if skin is not None:
+            add_folds(relight, skin, fragments, self._skin)
+        return relight
+
     def _painted(
         self, fragments: Fragments, inner: tuple[Eyes, Mouth], closing: Lids | None
     ) -> PaintF32:
@@ -286,9 +299,10 @@ class Renderer:
         layers: Layers,
         target: FaceParameters,
         lighting: tuple[Lighting, Lighting],
+        skin: Folds | None = None,
     ) -> Condition:
         """Render the condition of a target; see `warp`."""
-        warp = self.warp(source, layers, target, lighting)
+        warp = self.warp(source, layers, target, lighting, skin)
         if self._background == "black":
             return _face_alone(layers, warp)
         if self._dense_motion is not None:

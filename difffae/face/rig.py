@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from difffae.arrays import ImageU8, Lighting, MaskF32, Points3
+from difffae.face.expression_ratio import SkinChange, SkinDetail
 from difffae.face.morphable import EyeOpenings
 from difffae.face.parameters import FaceParameters, Vector
 from difffae.face.regions import Regions
@@ -53,8 +54,25 @@ class Rig(Protocol):
         """All that is to be known of a source, once; the picture is its square crop."""
         ...
 
-    def condition(self, source: SourceFace, shown: FaceParameters, lighting: Lighting) -> Condition:
-        """The source's face with these parameters under this light (the paper's I_R)."""
+    def skin_detail(self, sighting: Sighting) -> SkinDetail | None:
+        """What a driver's skin looks like; None where conditions show nothing of it."""
+        ...
+
+    def condition(
+        self,
+        source: SourceFace,
+        shown: FaceParameters,
+        lighting: Lighting,
+        skin: SkinChange | None = None,
+    ) -> Condition:
+        """The source's face with these parameters under this light (the paper's I_R).
+
+        Args:
+            source: the face.
+            shown: the parameters.
+            lighting: the light.
+            skin: how the driver's has changed; None: not at all.
+        """
         ...
 
     def without_networks(self) -> "Rig":

@@ -82,7 +82,9 @@ def test_a_relief_darkens_what_it_is_told_to_and_leaves_the_weight() -> None:
 def test_what_is_dark_is_no_tooth_and_a_portraits_own_teeth_are_left_alone(
     head_model: FaceMeshModel,
 ) -> None:
-    np.testing.assert_allclose(tooth_share(np.float32([[0.2, 0.55, 0.9]])), [[0, 0.5, 1]], atol=1e-5)
+    np.testing.assert_allclose(
+        tooth_share(np.float32([[0.2, 0.55, 0.9]])), [[0, 0.5, 1]], atol=1e-5
+    )
     white = np.full_like(plain_interior(), 1.0)
     closed, opened = smiling(head_model, 0.0), smiling(head_model, 0.2)
     shown = mouth(closed, opened, (SCALE, SCALE), white).teeth[:, 2]
