@@ -6,6 +6,7 @@ Shan and Zhang 2001, "Expressive expression mapping with ratio images"). Here it
 two sizes: what is finer is pores and a camera's noise, what is coarser the light of the room.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -110,9 +111,8 @@ class SkinMemory:
         """
         if self.now is None or self.before is None or self.now is self.before:
             return None
-        turn = float(
-            np.degrees(np.arccos(np.clip((self.now.axes * self.before.axes).sum(1).min(), -1, 1)))
-        )
+        least = float((self.now.axes * self.before.axes).sum(1).min())  # cosine of the turn
+        turn = math.degrees(math.acos(min(max(least, -1.0), 1.0)))
         amount = min(amount, _MOST_STRENGTH) * float(np.interp(turn, _TURNED, (1, 0)))
         if amount <= 0:
             return None
@@ -135,8 +135,9 @@ def skin_detail(image: ImageU8, points: Points3, normals: Normals) -> SkinDetail
     left, top = np.clip(np.floor(low), 0, [width - 1, height - 1]).astype(int)
     right, bottom = np.clip(np.ceil(high), [left + 1, top + 1], [width, height]).astype(int)
     part = cv2.cvtColor(np.ascontiguousarray(image[top:bottom, left:right]), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    grow = np.array(small.shape[::-1]) / part.shape[::-1]
+    size = np.maximum(np.rint(np.array(part.shape[::-1]) * shrink), 1).astype(int)
+    small = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA)
+    grow = size / part.shape[::-1]
     places = ((mesh[:, :2] - [left, top]) * grow).astype(np.float32)
     levels = np.log(small.astype(np.float32) + np.float32(_LEAST_LUMA))
     seen = np.clip((-normals[:NUM_MESH_POINTS, 2] - _FACING[0]) / (_FACING[1] - _FACING[0]), 0, 1)

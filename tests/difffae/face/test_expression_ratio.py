@@ -136,8 +136,9 @@ def test_nothing_is_shown_of_what_is_not_known_or_not_asked_for(before: SkinDeta
 def test_a_face_at_the_pictures_edge_is_read_as_far_as_it_is_there(
     head_model: FaceMeshModel,
 ) -> None:
-    points = standing(head_model) - np.array([SIDE / 2, 0, 0], np.float32)
-    assert np.isfinite(detail(head_model, points, {}).levels).all()
+    for shift in (SIDE / 2, 3 * SIDE):
+        points = standing(head_model, scale=200) - np.array([shift, 0, 0], np.float32)
+        assert np.isfinite(detail(head_model, points, {}).levels).all()
 
 
 def test_expressions_are_alike_until_they_differ() -> None:
