@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from difffae.arrays import ImageU8, MaskF32, Normals, Points2, Points3, ShadingF32, Triangles
 from difffae.face.eyelids import BELOW, CREASES, SOCKETS
 from difffae.face.facemesh import (
+    CHEEKS,
     CHIN,
     EYE_RINGS,
     FACE_OVAL,
@@ -30,7 +31,6 @@ from difffae.face.rasterizer import Fragments
 from difffae.face.regions import Regions
 
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-_CHEEKS = (234, 454)  # points beside each other, from the picture's left to its right
 _MOST_SCALE = 45.0  # pixels per head unit that a frame is looked at with
 _MARGIN_PX = 4
 _FINEST, _COARSEST = 0.02, 0.25  # spreads of the two sizes [head units]
@@ -197,7 +197,7 @@ _FOLDING = _skin_weights()
 
 
 def _axes(mesh: Points3) -> Axes:
-    across, down = mesh[_CHEEKS[1]] - mesh[_CHEEKS[0]], mesh[CHIN] - mesh[FOREHEAD]
+    across, down = mesh[CHEEKS[1]] - mesh[CHEEKS[0]], mesh[CHIN] - mesh[FOREHEAD]
     axes = np.stack([across, np.cross(across, down)])
     return np.asarray(axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-6))
 

@@ -30,6 +30,7 @@ EYE_RINGS = (
 IRIS_CENTRES = (468, 473)
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # the inner lips, corner to corner
 LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+CHEEKS = (234, 454)  # beside each other, from the picture's left to its right
 FOREHEAD, CHIN = 10, 152  # the top of the mesh, and its bottom
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),

@@ -12,12 +12,11 @@ from jaxtyping import Bool, Float32
 from numpy.typing import NDArray
 
 from difffae.arrays import PaintF32, Points3
-from difffae.face.facemesh import LOWER_LIP, UPPER_LIP, TeethRelief, vertical
+from difffae.face.facemesh import CHEEKS, LOWER_LIP, UPPER_LIP, TeethRelief, vertical
 
 TEETH_SHAPE = (20, 97)  # points from the upper lip down, and from side to side
 TEETH_WIDTHS = np.linspace(-0.6, 0.6, TEETH_SHAPE[1])  # from the face's middle [head units]
 TEETH_HEIGHTS = np.linspace(0, 0.24, TEETH_SHAPE[0])  # below the upper lip [head units]
-_CHEEKS = (234, 454)  # points beside each other, from the picture's left to its right
 _NOSE_BASE = 2
 _TOOTH = (0.45, 0.65)  # luma over that of skin: of what is no tooth .. of what is one
 
@@ -83,6 +82,6 @@ def relieved(
 
 def _aside(places: NDArray[np.float32], points: Points3, scale: float) -> NDArray[np.float32]:
     """How far places are from the middle of the face, to the picture's right [head units]."""
-    across = points[_CHEEKS[1]] - points[_CHEEKS[0]]
+    across = points[CHEEKS[1]] - points[CHEEKS[0]]
     across /= max(float(np.linalg.norm(across)), 1e-6)
     return np.asarray((places - points[_NOSE_BASE]) @ across / scale, np.float32)
