@@ -31,6 +31,7 @@ from difffae.face.rasterizer import Fragments
 from difffae.face.regions import Regions
 
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+_BROWS = ((46, 53, 52, 65), (295, 282, 283, 276))  # lower edges, but for where frowns fold
 _MOST_SCALE = 45.0  # pixels per head unit that a frame is looked at with
 _MARGIN_PX = 4
 _FINEST, _COARSEST = 0.02, 0.25  # spreads of the two sizes [head units]
@@ -184,10 +185,9 @@ def add_folds(
 
 
 def _skin_weights() -> PointWeights:
-    """1 at the mesh's points that are skin and fold; lids and lips are moved and painted."""
+    """1 at the mesh's points that are skin and fold; lids, brows and lips have their own edges."""
     weights = np.ones(NUM_MESH_POINTS, np.float32)
-    weights[[point for row in SOCKETS for point in row]] = 0.5
-    for rows in (EYE_RINGS, CREASES, BELOW):
+    for rows in (EYE_RINGS, CREASES, SOCKETS, _BROWS, BELOW):
         weights[[point for row in rows for point in row]] = 0
     weights[[*FACE_OVAL, *_LIPS, *UPPER_LIP, *LOWER_LIP]] = 0
     return weights
