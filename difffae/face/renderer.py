@@ -27,7 +27,7 @@ from difffae.arrays import (
 )
 from difffae.face.at_rest import AtRest, look_at
 from difffae.face.dense_motion import DenseMotion
-from difffae.face.expression_ratio import Folds, add_folds
+from difffae.face.expression_ratio import Folds, SkinChange, add_folds, folds, skin_detail
 from difffae.face.eyelids import meet, unfolded
 from difffae.face.eyes import NUM_EYE_POINTS, Eyes, between_lids, eye_columns, eyes
 from difffae.face.facemesh import (
@@ -325,10 +325,14 @@ def warm_up(renderer: Renderer, head_model: FaceMeshModel, size: int) -> None:
     """
     middle = np.array([size / 2, size / 2, 0], np.float32)
     irises = np.repeat(head_model.mean[[33, 263]], 5, axis=0)
-    fitted = head_model.fit(np.concatenate([head_model.mean, irises]) * (size / 4) + middle)
+    points = np.concatenate([head_model.mean, irises]) * np.float32(size / 4) + middle
+    fitted = head_model.fit(points)
     light = uniform_lighting()
     lights = (light, light)
-    renderer.condition(fitted, _black_layers(size), fitted.parameters, lights)
+    black = _black_layers(size)
+    skin = skin_detail(black.portrait, points, renderer.normals(points))
+    still = folds(SkinChange(now=skin, before=skin), np.ones(NUM_MESH_POINTS, np.float32))
+    renderer.condition(fitted, black, fitted.parameters, lights, still)
     black = _black_layers(2 * size)
     turned = replace(fitted.parameters, rotation=np.array([0, _FAR_TURN, 0], np.float32))
     for face in (fitted, replace(fitted, parameters=turned)):
