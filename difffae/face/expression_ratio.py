@@ -141,7 +141,7 @@ def skin_detail(image: ImageU8, points: Points3, normals: Normals) -> SkinDetail
     grow = size / part.shape[::-1]
     places = ((mesh[:, :2] - [left, top]) * grow).astype(np.float32)
     levels = np.log(small.astype(np.float32) + np.float32(_LEAST_LUMA))
-    seen = np.clip((-normals[:NUM_MESH_POINTS, 2] - _FACING[0]) / (_FACING[1] - _FACING[0]), 0, 1)
+    seen = np.interp(-normals[:NUM_MESH_POINTS, 2], _FACING, (0, 1))
     return SkinDetail(
         levels=_between_sizes(levels, _skin(places, levels.shape), scale * shrink),
         places=places,

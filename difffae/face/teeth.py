@@ -25,7 +25,7 @@ MouthGrid = Float32[NDArray[np.float32], "rows columns 3"]
 
 def tooth_share(luma: Float32[NDArray[np.float32], "rows columns"]) -> NDArray[np.float32]:
     """How much of an inside is a tooth, by its luma as a share of the skin's."""
-    return np.asarray(np.clip((luma - _TOOTH[0]) / (_TOOTH[1] - _TOOTH[0]), 0, 1), np.float32)
+    return np.asarray(np.interp(luma, _TOOTH, (0, 1)), np.float32)
 
 
 def relief_places(

@@ -11,6 +11,7 @@ from difffae.data.shards import ShardReader
 from difffae.face.eyelids import lid_opening
 from difffae.face.facemesh import NUM_MESH_POINTS, FaceMeshModel, LidShades, align
 from difffae.face.lids import LID_GAPS, lid_colours, skin_beside
+from difffae.training.fairness import fair_weights
 
 _MOST_TURN = 0.42  # sine of a head's yaw, about 25°
 _LEAST_SCALE = 40.0  # pixels per head unit, to be sharp enough
@@ -51,8 +52,7 @@ def learn_lids(reader: ShardReader, head_model: FaceMeshModel) -> LidShades | No
             len(points),
         )
         return None
-    _, who, frames = np.unique(persons, return_inverse=True, return_counts=True)
-    fair = np.asarray(frames[who] ** -0.5, np.float64)
+    fair = fair_weights(persons)
     seen, opened = np.stack(shades), np.array(gaps)
     return np.stack([_mean(seen, fair * _near(opened, gap)) for gap in LID_GAPS])
 

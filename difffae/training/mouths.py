@@ -28,6 +28,7 @@ from difffae.face.mouth import (
     paint_colour,
     skin_colour,
 )
+from difffae.training.fairness import fair_weights
 
 _LEAST_GAP = 0.03  # of a mouth that shows an inside [head units]
 _MOST_TURN = 0.42  # sine of a head's yaw, about 25°
@@ -92,8 +93,7 @@ def learn_mouth(reader: ShardReader, head_model: FaceMeshModel) -> MouthInterior
             "of mouths is learned from them: add clips of people who speak"
         )
     seen, sizes = np.stack(insides), np.array(opened)
-    _, who, frames = np.unique(persons, return_inverse=True, return_counts=True)
-    fair = np.asarray(frames[who] ** -0.5, np.float64)
+    fair = fair_weights(persons)
     nodes = [[_node(seen, sizes, fair, gap, width) for width in MOUTH_WIDTHS] for gap in MOUTH_GAPS]
     return np.asarray(nodes, np.float32)
 

@@ -1,7 +1,7 @@
 """Learn where one tooth ends and the next begins: pictures of smiles in, `TeethRelief` out."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress
 from typing import Any
@@ -22,6 +22,7 @@ from difffae.face.facemesh import (
 )
 from difffae.face.mouth import LUMA, paint_colour, skin_colour
 from difffae.face.teeth import TEETH_WIDTHS, picture_places
+from difffae.training.fairness import fair_weights
 from difffae.training.mouths import is_plainly_lit, size_of_mouth
 
 _GAPS = (0.09, 0.4)  # of a mouth that shows its upper teeth and little else [head units]
@@ -94,15 +95,14 @@ def learn_teeth(reader: ShardReader, head_model: FaceMeshModel) -> TeethRelief |
         head_model: the model whose head units teeth are measured in.
     """
     points, people = reader.column("points"), reader.labels("person")
-    rows = [row for row, each in enumerate(points) if _smiles(each, head_model)]
-    _, who, frames = np.unique(
-        [people[row] for row in rows], return_inverse=True, return_counts=True
-    )
+    scales = {row: _scale_of_smile(each, head_model) for row, each in enumerate(points)}
+    smiling = {row: scale for row, scale in scales.items() if scale is not None}
+    fair = fair_weights([people[row] for row in smiling])
     smiles = []
-    for row, count in zip(rows, frames[who] if rows else [], strict=True):
-        smile = smile_of(reader.picture("image", row), points[row], _scale(points[row], head_model))
+    for (row, scale), fairness in zip(smiling.items(), fair, strict=True):
+        smile = smile_of(reader.picture("image", row), points[row], scale)
         if smile is not None:
-            smiles.append(Smile(detail=smile.detail, weight=smile.weight, fairness=count**-0.5))
+            smiles.append(replace(smile, fairness=float(fairness)))
     relief = laid_over_each_other(smiles) if smiles else None
     if relief is None:
         _logger.warning(
@@ -124,7 +124,7 @@ def smile_of(image: ImageU8, points: Points3, scale: float) -> Smile | None:
     middle = between[_ROWS][:, _MIDDLE]
     if (luma[_ROWS][:, _MIDDLE] * middle).sum() < _LEAST_BRIGHT * max(middle.sum(), 1.0):
         return None
-    tooth = np.clip((luma - _TOOTH_LUMA[0]) / (_TOOTH_LUMA[1] - _TOOTH_LUMA[0]), 0, 1) * between
+    tooth = np.interp(luma, _TOOTH_LUMA, (0, 1)) * between
     weight = cv2.dilate(tooth.astype(np.float32), np.ones((1, 5))) * between
     level = np.log(np.maximum(luma, 0.1)).astype(np.float32)
     around = _blurred(level * weight) / np.maximum(_blurred(weight), 1e-2)
@@ -159,16 +159,13 @@ def laid_over_each_other(smiles: list[Smile]) -> TeethRelief | None:
     return np.asarray(relief * _CONTRAST * seen / max(float(left), 1e-6), np.float32)
 
 
-def _smiles(points: Points3, head_model: FaceMeshModel) -> bool:
+def _scale_of_smile(points: Points3, head_model: FaceMeshModel) -> float | None:
+    """Pixels per head unit of a face that smiles; None of others, and of those seen too small."""
     size = size_of_mouth(points, head_model, most_turn=_MOST_TURN)
-    if size is None or _scale(points, head_model) < _LEAST_SCALE:
-        return False
-    gap, width = size
-    return _GAPS[0] < gap < _GAPS[1] and width > _LEAST_WIDTH
-
-
-def _scale(points: Points3, head_model: FaceMeshModel) -> float:
-    return align(points[:NUM_MESH_POINTS], head_model.mean, head_model.rigid_weights).scale
+    if size is None or not _GAPS[0] < size[0] < _GAPS[1] or size[1] <= _LEAST_WIDTH:
+        return None
+    scale = align(points[:NUM_MESH_POINTS], head_model.mean, head_model.rigid_weights).scale
+    return scale if scale >= _LEAST_SCALE else None
 
 
 def _blurred(values: NDArray[np.float32]) -> NDArray[np.float32]:
