@@ -363,7 +363,7 @@ class Pipeline:
         reference = state.motion.reference
         if reference is None or not controls.moves_expression or controls.edit.expression:
             return None
-        amount = controls.strength * presence(state.motion)
+        amount = controls.strength * controls.edit.expression_strength * presence(state.motion)
         if controls.motion == "absolute":
             amount *= alike(reference.expression, source.face.fitted.parameters.expression)
         return state.skin.change(amount, controls.regions)

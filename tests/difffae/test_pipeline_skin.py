@@ -8,6 +8,7 @@ import pytest
 
 from difffae.arrays import ImageU8, Points3
 from difffae.controls import Controls
+from difffae.face.edit import Edit
 from difffae.face.motion import FADE_FRAMES, HOLD_FRAMES
 from difffae.pipeline import Pipeline, Source, StreamState
 from scripted_pipeline import CONTROLS, driver_frame
@@ -58,9 +59,10 @@ def test_a_fold_of_the_drivers_cheek_is_shown_on_the_portraits(
     [
         Controls(moves_expression=False),
         Controls(strength=0.0),
+        Controls(edit=Edit(expression_strength=0.0)),
         Controls(moves_mouth=False),
     ],
-    ids=["no expression", "no strength", "no mouth, whose region the cheek is in"],
+    ids=["no expression", "no strength", "none by number", "no mouth, where the cheek is"],
 )
 def test_where_the_face_stays_its_skin_does(
     pipeline: Pipeline, source: Source, folded: ImageU8, controls: Controls
